@@ -1,0 +1,340 @@
+"""Train: set up a run, start it, watch it, pause, step, resume, stop. The training itself is a process of its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import streamlit as st
+from PIL import Image
+
+from ganlab import jobs
+from ganlab.app.charts import MetricsReader, draw_losses, draw_verdicts
+from ganlab.app.controls import FIELDS, GROUPS, hyperparameter
+from ganlab.app.state import keep, label_of, runs, runs_folder
+from ganlab.app.uploads import choose_data, preview
+from ganlab.app.widgets import show
+from ganlab.config import Config
+from ganlab.errors import GanlabError
+from ganlab.presets import PRESETS
+from ganlab.rundir import ACTIVE, RunDir, Status, apply_change
+
+NEW = "New run"
+LIVE = 0.5  # seconds between two looks at a live run
+STATES: dict[
+    str, tuple[Literal["blue", "green", "orange", "gray", "violet", "red"], str, str]
+] = {  # label: (colour, icon, what it means)
+    "starting": ("blue", ":material/hourglass_top:", "The worker loads its libraries and the data; a few seconds."),
+    "running": ("green", ":material/play_circle:", "It trains. You may close this page; it goes on."),
+    "paused": ("orange", ":material/pause_circle:", "It waits, everything saved."),
+    "stopped": ("gray", ":material/stop_circle:", "Saved and ended. Resume goes on from this very step."),
+    "done": ("violet", ":material/check_circle:", "It has reached its last step."),
+    "failed": ("red", ":material/error:", "It ended with an error."),
+    "interrupted": ("orange", ":material/power_off:", "Its process vanished. Resume goes on from the last save."),
+}
+
+
+def page() -> None:
+    """The page: one run, or the set-up of a new one."""
+    keep(None)
+    labels = {run.name: label_of(run) for run in runs()}
+    names = list(labels)
+    choices = [NEW, *names]
+    asked = st.query_params.get("run")
+    if "run" not in st.session_state:
+        alive = next((name for name, label in labels.items() if label in ACTIVE), NEW)
+        st.session_state.run = asked if asked in names else alive
+    if st.session_state.run not in choices:
+        st.session_state.run = NEW
+    if (wanted := st.session_state.pop("open_run", None)) in choices:
+        st.session_state.run = wanted
+    if asked and asked not in names:
+        st.warning(f"There is no run called {asked[:60]!r} here. Choose one of these, or start a new one.")
+    name = st.selectbox(
+        "Run",
+        choices,
+        key="run",
+        help="All runs in this folder, also those started from the command line.",
+        persist_state="session",
+    )
+    if busy := [f"{other} ({labels[other]})" for other in names if other != name and labels[other] in ACTIVE]:
+        st.caption(f"Also at work: {', '.join(busy)}.")
+    if name is None or name == NEW:
+        if asked:
+            del st.query_params["run"]
+        _set_up(names)
+    else:
+        st.query_params["run"] = name
+        _watch(RunDir(runs_folder() / name))
+
+
+# --- a new run -------------------------------------------------------------------------------------------------------
+
+
+def _set_up(taken: list[str]) -> None:
+    """Choose data and a preset, move sliders, start."""
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        data, info, classes = choose_data()
+        fitting = [p for p, c in PRESETS.items() if (c.image_size, c.channels) == info] or list(PRESETS)
+        fitting.sort(key=lambda p: (PRESETS[p].data != data, PRESETS[p].model != "dcgan"))
+        chosen = str(
+            st.selectbox(
+                "Preset",
+                fitting,
+                key=f"preset_{data}",
+                help="Networks and hyperparameters that work; change any of them.",
+            )
+        )
+        start_here = st.container()
+    with right:
+        values = _hyperparameters(PRESETS[chosen], chosen)
+    with start_here:
+        shape = dict(image_size=info[0], channels=info[1])
+        name = st.text_input(
+            "Name",
+            _free_name(chosen if PRESETS[chosen].data == data else f"{_stem(data)}-{values['model']}", taken),
+            help="The folder of the run.",
+            max_chars=60,
+        )
+        _start_button(name, taken, data, {**values, **shape, "classes": classes})
+        if data is not None and (pictures := preview(data, info, classes)) is not None:
+            st.caption("What it will learn from")
+            show(pictures, len(pictures), width=460, alt="Pictures of the data set")
+
+
+def _hyperparameters(base: Config, preset: str) -> dict[str, Any]:
+    """Sliders for everything, one group a tab."""
+    values = {}
+    for tab, (group, names) in zip(st.tabs([g.capitalize() for g in GROUPS]), GROUPS.items(), strict=True):
+        with tab, st.container(height=430, border=False):
+            for name in names:
+                values[name] = hyperparameter(name, getattr(base, name), key=f"{preset}_{group}_{name}")
+    return values
+
+
+def _start_button(name: str, taken: list[str], data: str | None, values: dict[str, Any]) -> None:
+    problem = None
+    if data is None:
+        problem = "Choose pictures first."
+    elif not re.fullmatch(r"[\w][\w.-]*", name):
+        problem = "A name is letters, digits, dots and dashes."
+    elif name in taken:
+        problem = f"There is a run called {name} already."
+    if st.button(
+        "Start training", icon=":material/play_arrow:", type="primary", disabled=problem is not None, width="stretch"
+    ):
+        try:
+            run = RunDir(runs_folder() / name)
+            keep(jobs.start(run, Config(data=str(data), **values)))
+        except (GanlabError, OSError) as error:
+            st.error(str(error))
+            return
+        st.session_state.open_run = name
+        st.rerun()
+    st.caption(problem or "It runs in a process of its own: this page stays quick, and may be closed.")
+
+
+def _free_name(stem: str, taken: list[str]) -> str:
+    return next(n for i in range(1, 10_000) if (n := f"{stem}-{i}") not in taken)
+
+
+def _stem(data: str | None) -> str:
+    return re.sub(r"[^\w-]+", "-", (data or "run").replace("\\", "/").rsplit("/", 1)[-1].rsplit(".", 1)[0])
+
+
+# --- a run that exists -----------------------------------------------------------------------------------------------
+
+
+def _watch(run: RunDir) -> None:
+    """State, buttons, charts and samples; drawn anew twice a second while a worker is alive."""
+    try:
+        config, alive = run.read_config(), run.read_status().alive
+    except GanlabError as error:
+        st.error(str(error))
+        return
+    st.fragment(_live, run_every=LIVE if alive else None)(run, config, alive)
+
+
+def _live(run: RunDir, config: Config, was_alive: bool) -> None:
+    try:
+        status = run.read_status()
+    except GanlabError as error:
+        st.error(str(error))
+        return
+    if status.alive != was_alive:
+        st.rerun()  # the timer starts or ends with the worker
+    events = run.read_events()
+    _head(run, config, status, events)
+    if status.label == "failed":
+        st.error(status.error, icon=":material/error:")
+    if status.label in ("failed", "interrupted") and (log := jobs.log_tail(run)):
+        with st.expander("What the worker printed"):
+            st.code(log, language=None)
+    reader = st.session_state.setdefault(f"metrics_{run.path}", MetricsReader())
+    rows = reader.read(run)
+    if status.label == "paused" and status.partial:
+        rows = [*rows, status.partial]
+    _numbers(status, rows)
+    left, right = st.columns([11, 9], gap="large")
+    with left:
+        _charts(rows, events, status)
+    with right:
+        _samples(run, config, status)
+
+
+def _head(run: RunDir, config: Config, status: Status, events: list[dict[str, Any]]) -> None:
+    """What it is, how it is, and the buttons that make sense now."""
+    colour, icon, meaning = STATES[status.label]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.badge(status.label.capitalize(), icon=icon, color=colour, help=meaning)
+        st.caption(
+            f"{config.model} on {_stem(config.data)}, batch {config.batch_size}, {status.device or 'not started'}",
+            width="content",
+        )
+        st.space("stretch")
+        _buttons(run, config, status, events)
+    text = f"Step {status.step:,} of {status.total_steps:,}" if status.total_steps else "Loading libraries and data"
+    st.progress(min(status.step / max(status.total_steps, 1), 1.0), text=text)
+
+
+def _buttons(run: RunDir, config: Config, status: Status, events: list[dict[str, Any]]) -> None:
+    label = status.label
+    if label in ("running", "starting"):
+        _button("Pause", "pause", lambda: jobs.pause(run), primary=True)
+    elif label == "done":
+        with st.popover("Train longer", icon=":material/more_time:"):
+            more = st.number_input("More steps", 1, 10_000_000, max(status.step // 2, 1), key=f"more_{run.name}")
+            _button(
+                "Go on",
+                "play_arrow",
+                lambda: keep(jobs.start(run, config.replace(steps=status.step + more))),
+                primary=True,
+            )
+    else:
+        _button("Resume", "play_arrow", lambda: keep(jobs.resume(run)), primary=True)
+    if label in ("paused", "stopped", "interrupted"):
+        num = st.number_input("Steps", 1, 100_000, 1, key=f"num_{run.name}", label_visibility="collapsed", width=110,
+                              help="How many steps the button beside trains before it pauses again.")  # fmt: skip
+        _button("Step", "skip_next", lambda: keep(jobs.step(run, num)))
+    if status.alive:
+        _button("Stop", "stop", lambda: jobs.stop(run))
+        _live_changes(run, config, events)
+    if run.snapshots():
+        _button("Open in Explore", "explore", lambda: _open_in_explore(run))
+
+
+def _button(label: str, icon: str, act: Callable[[], Any], *, primary: bool = False) -> None:
+    """A button; what goes wrong on the click is said beneath it, in words."""
+    if st.button(label, icon=f":material/{icon}:", type="primary" if primary else "secondary"):
+        try:
+            act()
+        except (GanlabError, OSError) as error:
+            st.error(str(error))
+        else:
+            st.rerun()
+
+
+def _open_in_explore(run: RunDir) -> None:
+    from ganlab.app.pages import explore
+
+    st.switch_page(
+        st.Page(explore.page, title="Explore", url_path="explore", default=True), query_params={"model": str(run.path)}
+    )
+
+
+def _live_changes(run: RunDir, config: Config, events: list[dict[str, Any]]) -> None:
+    """Sliders for what may change while it trains, at the values that were asked for last."""
+    for event in events:
+        if event["event"] == "changed":
+            config = apply_change(config, event)
+    live = [name for name, f in FIELDS.items() if f.metadata["live"]]
+    with st.popover("Change", icon=":material/tune:", help="Hyperparameters that may change while it trains"):
+        values = {name: hyperparameter(name, getattr(config, name), key=f"live_{run.name}_{name}") for name in live}
+        changes = {name: value for name, value in values.items() if value != getattr(config, name)}
+        if st.button("Apply", type="primary", disabled=not changes, key=f"apply_{run.name}"):
+            jobs.change(run, changes)
+            st.toast("Asked for. A dashed line marks the step at which it changes.")
+
+
+def _numbers(status: Status, rows: list[dict[str, Any]]) -> None:
+    """Speed, time left and D's verdicts, in a row."""
+    last = rows[-1] if rows else None
+    running = status.label == "running"
+    with st.container(horizontal=True):
+        st.metric("Epoch", f"{last['epoch']:.2f}" if last else "–", help="Passes over the data set.", border=True)
+        st.metric(
+            "Images a second",
+            f"{status.images_per_s:,.0f}" if running else "–",
+            border=True,
+            help="Real pictures shown to the discriminator in a second.",
+        )
+        st.metric("Time left", _duration(status.eta_s) if running and status.eta_s else "–", border=True)
+        st.metric(
+            "D(x)",
+            _number(last, "d_real"),
+            border=True,
+            help="How real D finds real pictures, 0 to 1. Near 1 with D(G(z)) near 0: D wins, and G learns little.",
+        )
+        st.metric(
+            "D(G(z))",
+            _number(last, "d_fake"),
+            border=True,
+            help="How real D finds generated pictures. 0.5 for both is a draw: D can't tell them apart.",
+        )
+
+
+def _number(row: dict[str, Any] | None, name: str) -> str:
+    return f"{row[name]:.2f}" if row and row[name] is not None else "–"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _charts(rows: list[dict[str, Any]], events: list[dict[str, Any]], status: Status) -> None:
+    if not rows:
+        words = "Two charts grow here: the losses of both networks, and how real D finds pictures."
+        st.info(f"{words} The worker is starting." if status.alive else words, icon=":material/show_chart:")
+        return
+    with st.container(border=True):
+        st.markdown("**Loss**", help="Each network's loss falls as the other's rises: it is a game, not a descent.")
+        draw_losses(rows, events)
+    with st.container(border=True):
+        st.markdown("**How real D finds pictures**", help="Sigmoid of D's logit, averaged: 1 real, 0 generated.")
+        draw_verdicts(rows, events)
+
+
+def _samples(run: RunDir, config: Config, status: Status) -> None:
+    """The newest grid of the fixed noise; of a run at rest, any grid of its history."""
+    files = run.samples()
+    if not files:
+        st.info("Pictures appear here as they improve, always of the same noise.", icon=":material/image:")
+        return
+    steps = {int(file.stem): file for file in files}
+    with st.container(border=True):
+        st.markdown("**Samples**", help="The averaged generator's pictures of 64 points z that never change.")
+        newest = max(steps)
+        shown = newest
+        if len(steps) > 1 and status.label != "running":
+            shown = st.select_slider(
+                "Training time",
+                list(steps),
+                newest,
+                key=f"time_{run.name}_{newest}",
+                format_func=lambda s: f"step {s:,}",
+                help="Go back, and see how it learnt.",
+            )
+        show(_tiles(steps[shown], config), 8, width=460, alt=f"64 generated pictures at step {shown}")
+        st.caption(f"Step {shown:,}. The same noise every time.")
+
+
+def _tiles(file: Path, config: Config) -> np.ndarray:
+    """The pictures of a sample grid again, uint8 (N, H, W, C)."""
+    grid = np.asarray(Image.open(file)).reshape(8, config.image_size, 8, config.image_size, config.channels)
+    return grid.swapaxes(1, 2).reshape(64, config.image_size, config.image_size, config.channels)

@@ -1,0 +1,75 @@
+"""What the app's process keeps: where runs live, open models, and the workers that it started."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+from pathlib import Path
+
+import streamlit as st
+
+from ganlab import catalog
+from ganlab.errors import GanlabError
+from ganlab.render import Model, load_model
+from ganlab.rundir import ACTIVE, RunDir, list_runs
+
+ICON = Path(__file__).with_name("icon.png")  # four generated digits
+
+
+def runs_folder() -> Path:
+    """Where runs live: $GANLAB_RUNS, else ./runs."""
+    return Path(os.environ.get("GANLAB_RUNS", "runs"))
+
+
+def runs() -> list[RunDir]:
+    """All runs, the most recently active first."""
+    return list_runs(runs_folder())
+
+
+def label_of(run: RunDir) -> str:
+    """The state of a run for people; "damaged" if its status can't be read: whoever opens it is told how."""
+    try:
+        return run.read_status().label
+    except GanlabError:
+        return "damaged"
+
+
+def is_alive(run: RunDir) -> bool:
+    """Whether a worker trains this run."""
+    return label_of(run) in ACTIVE
+
+
+@st.cache_resource(show_spinner=False)
+def settle() -> None:
+    """Once a process: everything imported so far is there to stay, so the collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
+
+
+@st.cache_resource(show_spinner=False)
+def workers() -> list[subprocess.Popen]:
+    """Processes started by this app, kept so that the ended ones are reaped."""
+    return []
+
+
+def keep(process: subprocess.Popen | None) -> None:
+    """Remember a worker, and reap those that have ended."""
+    alive = [p for p in workers() if p.poll() is None]
+    workers()[:] = [*alive, process] if process is not None else alive
+
+
+def model_names() -> list[str]:
+    """What Explore can open: released models, then runs that have a snapshot, by name or path."""
+    return catalog.released() + [str(run.path) for run in runs() if run.snapshots()]
+
+
+def open_model(name: str) -> Model:
+    """A model for drawing, cached by the file that it comes from. Raises GanlabError; an error is never cached."""
+    file = catalog.find(name)
+    return _open_file(str(file), file.stat().st_mtime_ns, name)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _open_file(file: str, changed: int, name: str) -> Model:
+    return load_model(Path(file), name)

@@ -1,0 +1,70 @@
+"""Finding a model by what a person calls it: a released name, a run directory, or RUN@STEP."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from ganlab.errors import WeightsError
+from ganlab.render import Model, load_model
+from ganlab.rundir import RunDir
+
+CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
+
+
+def released() -> list[str]:
+    """Names of the released models."""
+    return sorted(file.parent.name for file in CHECKPOINTS.glob("*/generator.safetensors"))
+
+
+def read_card(name: str) -> dict[str, Any]:
+    """The card of a released model: data, command, steps, figures."""
+    try:
+        return json.loads((CHECKPOINTS / name / "card.json").read_text())
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"The card of {name!r} can't be read: {error}") from None
+
+
+def find(model: str | Path) -> Path:
+    """The generator file of a model: a released name, a run directory, RUN@STEP, or the file itself.
+
+    A released name wins over a folder of the same name (write ./NAME for the folder). RUN is the newest snapshot;
+    RUN@STEP the one of that step. Raises WeightsError that says what there is.
+    """
+    text = str(model)
+    if text in released():
+        return CHECKPOINTS / text / "generator.safetensors"
+    path = Path(text)
+    if os.path.isfile(path):
+        return path
+    name, _, step = text.rpartition("@")
+    at_step = name and step.isdecimal() and not os.path.exists(path)
+    run, wanted = (RunDir(name), step) if at_step else (RunDir(path), None)
+    if not (os.path.isdir(run) and run.exists):  # os.path: "no" also for a text too long to be a path
+        near = difflib.get_close_matches(text, released(), n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise WeightsError(
+            f"No model is called {text!r}: it is no released name ({', '.join(released()) or 'none'}) and "
+            f"no run directory.{hint}"
+        )
+    snapshots = {int(file.stem): file for file in run.snapshots()}
+    if not snapshots:
+        raise WeightsError(f"{run.path} has no snapshot yet. The first comes a moment after the training starts.")
+    if wanted is None:
+        return snapshots[max(snapshots)]
+    if int(wanted) not in snapshots:
+        raise WeightsError(f"{run.path} has no snapshot of step {wanted}. There are: {_listed(sorted(snapshots))}.")
+    return snapshots[int(wanted)]
+
+
+def load(model: str | Path) -> Model:
+    """Open a model for generating pictures; see `find` for what `model` may be. Needs no torch."""
+    return load_model(find(model), name=str(model))
+
+
+def _listed(steps: list[int]) -> str:
+    shown = [*steps[:6], "…", *steps[-6:]] if len(steps) > 12 else steps
+    return ", ".join(map(str, shown))

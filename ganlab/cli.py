@@ -1,0 +1,321 @@
+"""The command line: `python -m ganlab COMMAND`. Thin: each command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from ganlab.config import Config, hints
+from ganlab.errors import GanlabError
+from ganlab.presets import PRESETS, preset
+from ganlab.rundir import RunDir, Status, list_runs
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+ModelArgument = Annotated[
+    str, tyro.conf.arg(name="model", metavar="MODEL", help="A released name, a run directory, or RUN@STEP.")
+]
+
+
+def main(started: float | None = None, argv: Sequence[str] | None = None) -> None:
+    """Run a command; translate the library's errors into one line and exit code 1."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_overview())
+        return
+    name, rest = arguments[0], arguments[1:]
+    if name not in COMMANDS:
+        print(f"ganlab: there is no command {name!r}.\n\n{_overview()}", file=sys.stderr)
+        sys.exit(2)
+    try:
+        COMMANDS[name](rest, started or time.time())
+    except GanlabError as error:
+        print(f"ganlab: {error}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        print(f"ganlab: {error.strerror or error}: {error.filename or 'is the disk full?'}", file=sys.stderr)
+        sys.exit(1)
+
+
+# --- training ------------------------------------------------------------------------------------------------------
+
+
+def _train(argv: list[str], started: float) -> None:
+    """Train a GAN, or resume the run in --out. All hyperparameters can be set; --preset gives their defaults."""
+    name = _early_flag(argv, "--preset")
+    base = preset(name) if name else Config()
+    arguments: Any = tyro.cli(
+        _train_arguments(base, name), args=argv, prog="python -m ganlab train", description=_train.__doc__
+    )
+    values = {f.name: getattr(arguments, f.name) for f in dataclasses.fields(arguments)}
+    out, device, data_root = values.pop("out"), values.pop("device"), values.pop("data_root")
+    values.pop("preset")
+    config = Config(**values)
+    _work(RunDir(out), config, device, data_root, started=None)
+
+
+def _resume(argv: list[str], started: float) -> None:
+    """Go on with a run, with the configuration that it has."""
+
+    def resume(run: Annotated[Path, tyro.conf.Positional], device: str = "auto", data_root: Path | None = None) -> None:
+        """Go on with a run, with the configuration that it has.
+
+        Args:
+            run: The run directory.
+            device: auto, cpu, cuda, cuda:1 or mps.
+            data_root: Folder of downloaded data sets.
+        """
+        _work(RunDir(run), RunDir(run).read_config(), device, data_root, started)
+
+    tyro.cli(resume, args=argv, prog="python -m ganlab resume")
+
+
+def _work(run: RunDir, config: Config, device: str, data_root: Path | None, started: float | None) -> None:
+    """Train in this process, with a progress bar. Ctrl-C (or SIGTERM) saves and stops; a second one ends it at once."""
+
+    def ask_to_stop(number: int, _: Any) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        run.request("stop")
+
+    if run.exists and started is None:
+        run.request("run")  # a person typed the command: whatever was asked before is over
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ask_to_stop)
+    from ganlab.loop import train
+
+    print(f"{run.path}: {config.model} on {config.data}", flush=True)
+    with _Progress() as progress:
+        train(config, run.path, data_root=data_root, device=device, progress=progress, started=started)
+    status = run.read_status()
+    print(
+        f"{run.path}: {status.label} at step {status.step:,} of {status.total_steps:,}"
+        f" ({status.images:,} images, {status.seconds / 60:.1f} minutes)"
+    )
+
+
+class _Progress:
+    """A bar on a terminal; a line every ten seconds where the output is a pipe or a file."""
+
+    LINE_EVERY = 10.0
+
+    def __init__(self) -> None:
+        self.bar: tqdm | None = None
+        self.next_line = 0.0
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def __call__(self, status: Status, row: dict[str, Any]) -> None:
+        losses = (
+            f"loss_g {row['loss_g']:.3f}  loss_d {row['loss_d']:.3f}  D(x) {row['d_real']:.2f}  "
+            f"D(G(z)) {row['d_fake']:.2f}"
+        )
+        if sys.stdout.isatty():
+            self._draw(status, losses)
+        elif time.monotonic() >= self.next_line or row["step"] >= status.total_steps:
+            self.next_line = time.monotonic() + self.LINE_EVERY
+            eta = f"  ETA {status.eta_s / 60:.1f} min" if status.eta_s else ""
+            print(
+                f"step {row['step']:,}/{status.total_steps:,}  {status.steps_per_s:.1f} steps/s  "
+                f"{row['images_per_s']:.0f} images/s{eta}  {losses}",
+                flush=True,
+            )
+
+    def _draw(self, status: Status, losses: str) -> None:
+        if self.bar is None:
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=status.total_steps, initial=status.step, unit=" steps", dynamic_ncols=True)
+        self.bar.set_postfix_str(f"{status.images_per_s:.0f} images/s  {losses}", refresh=False)
+        self.bar.update(status.step - self.bar.n)
+
+
+def _train_arguments(base: Config, preset_name: str | None) -> type:
+    """A dataclass of every flag of `train`, made from the config's own fields."""
+    types = hints()
+    where = preset_name or f"{Path(base.data).stem}-{base.model}"
+    own: list[tuple[str, Any, Any]] = [
+        (
+            "preset",
+            Annotated[str | None, tyro.conf.arg(help=f"Defaults from one of: {', '.join(PRESETS)}.")],
+            preset_name,
+        ),
+        ("out", Annotated[Path, tyro.conf.arg(help="The run directory.", aliases=["--outdir"])], Path("runs") / where),
+        (
+            "data_root",
+            Annotated[
+                Path | None, tyro.conf.arg(help="Folder of downloaded data sets (else $GANLAB_DATA, else ./data).")
+            ],
+            None,
+        ),
+        ("device", Annotated[str, tyro.conf.arg(help="auto, cpu, cuda, cuda:1 or mps.")], "auto"),
+    ]
+    for f in dataclasses.fields(Config):
+        meta = f.metadata
+        limits = f" [{meta['low']:,} to {meta['high']:,}]" if meta["low"] is not None else ""
+        argument = tyro.conf.arg(
+            help=f"{meta['help']}{limits}".replace("%", "%%"), aliases=[f"--{alias}" for alias in meta["aliases"]]
+        )
+        own.append((f.name, Annotated[types[f.name], argument], getattr(base, f.name)))
+    fields = [(name, hint, dataclasses.field(default=default)) for name, hint, default in own]
+    return dataclasses.make_dataclass("Train", fields)
+
+
+def _early_flag(argv: Sequence[str], flag: str) -> str | None:
+    """The value of a flag that must be known before the others can be explained; as for those, the last one counts."""
+    value = None
+    for i, argument in enumerate(argv):
+        if argument.startswith(flag + "="):
+            value = argument.partition("=")[2]
+        elif argument == flag and i + 1 < len(argv):
+            value = argv[i + 1]
+    return value
+
+
+def _control(argv: list[str], started: float) -> None:
+    """Ask a running worker to pause, go on, or stop."""
+
+    def control(
+        run: Annotated[Path, tyro.conf.Positional],
+        command: Annotated[Literal["run", "pause", "stop"], tyro.conf.Positional],
+        until: int | None = None,
+    ) -> None:
+        """Ask a running worker to pause, go on, or stop (it saves first).
+
+        Args:
+            run: The run directory.
+            command: What to ask for.
+            until: With `run`: pause at this step.
+        """
+        RunDir(run).read_config()
+        RunDir(run).request(command, until=until)
+        if not RunDir(run).read_status().alive:
+            print(f"No worker is alive in {run}; start one with: python -m ganlab resume {run}")
+
+    tyro.cli(control, args=argv, prog="python -m ganlab control")
+
+
+# --- pictures ------------------------------------------------------------------------------------------------------
+
+
+def _sample(argv: list[str], started: float) -> None:
+    """Generate pictures: a grid as PNG, or an array as NPZ."""
+
+    def sample(
+        model: tyro.conf.Positional[ModelArgument],
+        num: int = 64,
+        seed: int = 0,
+        truncation: float = 1.0,
+        out: Path = Path("samples.png"),
+    ) -> None:
+        """Generate pictures: a grid as PNG, or an array as NPZ.
+
+        Args:
+            num: How many pictures.
+            seed: Picture i comes from seed + i.
+            truncation: Factor on z; below 1: more typical, less varied.
+            out: A .png (a grid), or a .npz (`images`: uint8, N x H x W x C).
+        """
+        from ganlab import catalog, export, render
+
+        pictures = catalog.load(model).sample(num, seed, truncation)
+        if out.suffix.lower() == ".npz":
+            export.save_npz(out, pictures)
+        else:
+            export.save_image(out, render.grid(pictures))
+        print(out)
+
+    tyro.cli(sample, args=argv, prog="python -m ganlab sample")
+
+
+def _interpolate(argv: list[str], started: float) -> None:
+    """Walk from one picture to another: a GIF, or a strip as PNG."""
+
+    def interpolate(
+        model: tyro.conf.Positional[ModelArgument],
+        from_: Annotated[int, tyro.conf.arg(name="from")] = 1,
+        to: int = 2,
+        path: Literal["slerp", "lerp"] = "slerp",
+        frames: int = 60,
+        fps: int = 20,
+        out: Path = Path("walk.gif"),
+    ) -> None:
+        """Walk from one picture to another: a GIF, or a strip as PNG.
+
+        Args:
+            from_: Seed of the first picture.
+            to: Seed of the last picture.
+            path: Along the sphere (slerp) or straight through (lerp).
+            frames: Pictures on the way, both ends included.
+            fps: Frames a second of the GIF.
+            out: A .gif, or a .png (a strip).
+        """
+        from ganlab import catalog, export, latent, render
+        from ganlab.files import write_atomic
+
+        opened = catalog.load(model)
+        pictures = opened.generate(latent.path(opened.z([from_, to]), frames, path))
+        if out.suffix.lower() == ".gif":
+            write_atomic(out, export.gif_bytes(pictures, fps=fps))
+        else:
+            export.save_image(out, render.strip(pictures))
+        print(out)
+
+    tyro.cli(interpolate, args=argv, prog="python -m ganlab interpolate")
+
+
+def _list(argv: list[str], started: float) -> None:
+    """Show released models and runs."""
+
+    def list_models(runs: Path = Path("runs")) -> None:
+        """Show released models and runs.
+
+        Args:
+            runs: Folder of runs.
+        """
+        from ganlab import catalog
+
+        print("Released models")
+        for name in catalog.released():
+            try:
+                title = catalog.read_card(name).get("title", "")
+            except GanlabError:
+                title = "(no readable card)"
+            print(f"  {name:<20} {title}")
+        print(f"Runs in {runs}/")
+        for run in list_runs(runs):
+            try:
+                status = run.read_status()
+            except GanlabError as error:
+                print(f"  {run.name:<20} {error}")
+                continue
+            print(f"  {run.name:<20} {status.label:<12} step {status.step:,} of {status.total_steps:,}")
+
+    tyro.cli(list_models, args=argv, prog="python -m ganlab list")
+
+
+COMMANDS: dict[str, Callable[[list[str], float], None]] = {
+    "train": _train,
+    "resume": _resume,
+    "control": _control,
+    "sample": _sample,
+    "interpolate": _interpolate,
+    "list": _list,
+}
+
+
+def _overview() -> str:
+    rows = "\n".join(f"  {name:<12} {(command.__doc__ or '').splitlines()[0]}" for name, command in COMMANDS.items())
+    return f"usage: python -m ganlab COMMAND [--help]\n\n{rows}"

@@ -1,0 +1,114 @@
+"""Start, watch, pause, step and stop training workers: processes of their own, `python -m ganlab resume RUN`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ganlab.config import Config
+from ganlab.errors import RunError
+from ganlab.rundir import ACTIVE, RunDir, Status
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def start(
+    run: RunDir,
+    config: Config | None = None,
+    *,
+    until: int | None = None,
+    device: str = "auto",
+    data_root: Path | None = None,
+) -> subprocess.Popen:
+    """Start a worker on a new run (with `config`) or on one that exists, and return at once.
+
+    The worker outlives the caller. What it prints goes to `worker.log` in the run directory. `until`: pause at that
+    step. Raises RunError if a worker is already alive.
+    """
+    if run.read_status().alive:
+        raise RunError(f"{run.path} is already being trained.")
+    if config is not None:
+        config = run.open_config(config)
+    run.request("run", until=until)
+    run.write_status(
+        replace(run.read_status(), state="starting", heartbeat=time.time(), pid=0, device="", error="", eta_s=None)
+    )
+    command = [sys.executable, "-m", "ganlab", "resume", str(run.path.resolve()), "--device", device]
+    if data_root is not None:
+        command += ["--data-root", str(Path(data_root).resolve())]
+    if nice := shutil.which("nice"):
+        command = [nice, "-n", "10", *command]
+    # The page stays quick beside a training: the worker yields to it and leaves it a core.
+    threads = str(max(1, (os.cpu_count() or 1) - 1))
+    environment = {
+        "OMP_NUM_THREADS": threads,
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+    }
+    with open(run.path / "worker.log", "ab") as log:
+        # A session of its own: Ctrl-C in the terminal of the app must not end the training.
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment
+        )
+
+
+def pause(run: RunDir) -> None:
+    """Ask the worker to save and wait."""
+    run.request("pause")
+
+
+def resume(run: RunDir, **options: Any) -> subprocess.Popen | None:
+    """Go on: wake a paused worker, or start one where none is alive (then returns the process)."""
+    return _run(run, None, options)
+
+
+def step(run: RunDir, num: int, **options: Any) -> subprocess.Popen | None:
+    """Train `num` steps more, then pause."""
+    return _run(run, run.read_status().step + num, options)
+
+
+def stop(run: RunDir) -> None:
+    """Ask the worker to save and end."""
+    run.request("stop")
+
+
+def change(run: RunDir, changes: Mapping[str, Any]) -> None:
+    """Ask for other values of live hyperparameters, and leave everything else as it was asked for."""
+    control = run.read_control()
+    run.request(control.command, until=control.until, changes=changes)
+
+
+def _run(run: RunDir, until: int | None, options: dict[str, Any]) -> subprocess.Popen | None:
+    if run.read_status().alive:
+        run.request("run", until=until)
+        return None
+    return start(run, until=until, **options)
+
+
+def wait(run: RunDir, *states: str, timeout: float = 60.0) -> Status:
+    """Wait until the run's state is one of `states` (default: until no worker is active). Raises RunError after
+    `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        status = run.read_status()
+        if status.label in states or (not states and not status.alive):
+            return status
+        if states and status.state not in ACTIVE:
+            raise RunError(f"{run.path} is {status.label}, not {' or '.join(states)}. {status.error}")
+        time.sleep(0.05)
+    raise RunError(f"{run.path} is still {run.read_status().label} after {timeout:g} seconds.")
+
+
+def log_tail(run: RunDir, num_lines: int = 20) -> str:
+    """The last lines that the worker printed: why it died, if it could not say so itself."""
+    try:
+        return "\n".join((run.path / "worker.log").read_text(errors="replace").splitlines()[-num_lines:])
+    except FileNotFoundError:
+        return ""

@@ -1,0 +1,287 @@
+"""The Explore page: what it draws, what its links and commands give again, and how it takes junk."""
+
+from __future__ import annotations
+
+import base64
+import io
+import shlex
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from ganlab import catalog, cli, render, weights
+from ganlab.app import widgets
+from ganlab.app.pages.explore import PATHS, Plane, Walk, Wall
+from ganlab.config import Config
+from ganlab.rundir import RunDir
+
+CONFIG = Config(data="mnist-5k", model="mlp", width=8, latent_dim=8)
+
+
+def save_model(file: Path, seed: int, step: int = 30) -> None:
+    """A generator that has learnt nothing: random weights, large enough for pictures that differ."""
+    random = np.random.default_rng(seed)
+    sizes = [CONFIG.latent_dim, CONFIG.width, CONFIG.width, CONFIG.image_size**2]
+    arrays = {}
+    for i in range(3):
+        arrays[f"layers.{2 * i}.weight"] = random.normal(size=(sizes[i + 1], sizes[i])).astype(np.float32)
+        arrays[f"layers.{2 * i}.bias"] = random.normal(size=sizes[i + 1]).astype(np.float32)
+    weights.save_arrays(file, arrays, kind=weights.GENERATOR, config=CONFIG, facts={"step": step})
+
+
+@pytest.fixture
+def released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of two released models, alpha and beta."""
+    folder = tmp_path / "checkpoints"
+    for seed, name in enumerate(["alpha", "beta"]):
+        save_model(folder / name / "generator.safetensors", seed)
+    monkeypatch.setattr(catalog, "CHECKPOINTS", folder)
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
+    """A run with snapshots of the steps 10 and 20."""
+    monkeypatch.setenv("GANLAB_RUNS", str(tmp_path / "runs"))
+    run = RunDir(tmp_path / "runs" / "my run")
+    run.open_config(CONFIG)
+    for step in (10, 20):
+        save_model(run.snapshot_file(step), step, step)
+    return run
+
+
+def explore() -> None:
+    from ganlab.app.pages import explore
+
+    explore.page()
+
+
+def opened(**params: str) -> AppTest:
+    """The page as a browser opens it with these URL parameters."""
+    app = AppTest.from_function(explore, default_timeout=30)
+    app.query_params.update(params)
+    app.run()
+    assert not app.exception
+    return app
+
+
+def drawn(app: AppTest) -> list[np.ndarray]:
+    """The images on the page: uint8 (H, W, C + 1), the last channel opacity."""
+    urls = [picture.url for image in app.image for picture in image.proto.imgs]
+    return [np.array(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2])))) for url in urls]
+
+
+def tiles(image: np.ndarray, columns: int, size: int = 28) -> np.ndarray:
+    """The pictures in a drawn image, one pixel for each of its squares: (N, H, W, 1)."""
+    gap = 2 * widgets.GAP
+    side = (image.shape[1] + gap) // columns - gap
+    corners = [(y, x) for y in range(0, image.shape[0], side + gap) for x in range(0, image.shape[1], side + gap)]
+    squares = [image[y : y + side, x : x + side] for y, x in corners]
+    assert all((square[..., -1] == 255).all() for square in squares)
+    assert (image[..., -1] == 255).sum() == len(squares) * side**2  # the gaps are see-through
+    pictures = np.stack([square[:: side // size, :: side // size, :1] for square in squares])
+    assert (render.upscale(pictures, side // size) == np.stack(squares)[..., :1]).all()  # nothing is blurred
+    return pictures
+
+
+def alpha() -> render.Model:
+    return catalog.load("alpha")
+
+
+# --- what is drawn -------------------------------------------------------------------------------------------------
+
+
+def test_opens_with_a_wall_of_the_first_model(released: Path) -> None:
+    app = opened()
+    (image,) = drawn(app)
+    assert (tiles(image, 8) == alpha().sample(64)).all()
+    assert app.image[0].proto.imgs[0].alt == "64 generated pictures in 8 rows, of the seeds 0 to 63"
+    assert any("seed 0" in caption.value and "seed 63" in caption.value for caption in app.caption)
+
+
+def test_the_app_opens_on_explore(released: Path) -> None:
+    app = AppTest.from_file(str(Path(__file__).parents[2] / "streamlit_app.py"), default_timeout=30).run()
+    assert not app.exception and len(drawn(app)) == 1
+
+
+def test_wall_takes_number_truncation_and_seed(released: Path) -> None:
+    (image,) = drawn(opened(num="16", truncation="0.5", seed="7"))
+    assert (tiles(image, 4) == alpha().sample(16, 7, 0.5)).all()
+
+
+def test_new_pictures_goes_on_with_the_next_seeds(released: Path) -> None:
+    app = opened(num="16", seed="5")
+    app.button[0].click().run()
+    assert app.number_input(key="seed").value == 21
+    assert (tiles(drawn(app)[0], 4) == alpha().sample(16, 21)).all()
+
+
+def test_new_pictures_starts_again_after_the_last_seed(released: Path) -> None:
+    app = opened(seed=str(widgets.MAX_SEED - 3))
+    app.button[0].click().run()
+    assert app.number_input(key="seed").value == 0 and not app.exception
+
+
+def test_plane(released: Path) -> None:
+    image, *anchors = drawn(opened(view="Plane", a="4", b="5", c="6", size="7"))
+    model = alpha()
+    assert (np.concatenate([tiles(x, 1) for x in anchors]) == model.from_seeds([4, 5, 6])).all()
+    pictures = tiles(image, 7)
+    assert (pictures == Plane(4, 5, 6, 7).pictures(model)).all()
+    corners = pictures[[0, 6, 42]].astype(int)  # A, B, C; a point is rounded once more on its way
+    assert abs(corners - model.from_seeds([4, 5, 6])).max() <= 1
+
+
+def test_interpolate_shows_both_paths(released: Path) -> None:
+    _, _, around, straight = drawn(opened(view="Interpolate", a="4", b="5", frames="9"))
+    model = alpha()
+    for image, path in ((around, "slerp"), (straight, "lerp")):
+        pictures = tiles(image, 9)
+        assert (pictures == Walk(4, 5, 9).pictures(model, path)).all()
+        assert abs(pictures[[0, -1]].astype(int) - model.from_seeds([4, 5])).max() <= 1
+    assert (around != straight).any()
+
+
+def test_one_picture_in_colour() -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
+    image = widgets.mosaic(pictures, 3, 560)
+    assert image.shape[-1] == 4 and image.shape[1] >= 2 * 560
+    assert (tiles(image[..., [0, 3]], 3, 32) == pictures[..., :1]).all()
+
+
+# --- runs ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_shows_its_newest_snapshot_or_the_one_asked_for(released: Path, run: RunDir) -> None:
+    app = opened(model=str(run.path), num="16")
+    assert (tiles(drawn(app)[0], 4) == catalog.load(f"{run.path}@20").sample(16)).all()
+    app.selectbox(key="step").set_value("10").run()
+    assert (tiles(drawn(app)[0], 4) == catalog.load(f"{run.path}@10").sample(16)).all()
+
+
+def test_a_run_without_a_snapshot_is_explained(released: Path, run: RunDir) -> None:
+    for file in run.snapshots():
+        file.unlink()
+    app = opened(model=str(run.path))
+    assert "no snapshot yet" in app.warning[0].value and drawn(app)
+
+
+# --- links, files, commands ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"seed": "9", "num": "36", "truncation": "0.7"},
+        {"view": "Plane", "a": "7", "b": "8", "c": "9", "size": "5"},
+        {"view": "Interpolate", "a": "7", "b": "8", "frames": "4"},
+    ],
+    ids=["wall", "plane", "interpolate"],
+)
+def test_the_link_gives_the_same_images_again(released: Path, run: RunDir, params: dict[str, str]) -> None:
+    app = opened(model=str(run.path), **params)
+    link = next(code.value for code in app.code if "?" in code.value)
+    save_model(run.snapshot_file(30), 30, 30)  # the training goes on; the link must not
+    again = opened(**{key: values[0] for key, values in parse_qs(urlsplit(link).query).items()})
+    assert not again.warning
+    for one, other in zip(drawn(app), drawn(again), strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_commands_write_the_files_that_the_page_offers(
+    released: Path, run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = f"{run.path}@10"  # its path holds a space
+    model, wall, walk = catalog.load(name), Wall(16, 3, 0.5), Walk(1, 2, 5)
+    for command in [wall.command(name), *walk.command(name).splitlines()]:
+        python, dash_m, ganlab, *arguments = shlex.split(command)
+        assert (python, dash_m, ganlab) == ("python", "-m", "ganlab")
+        cli.main(argv=arguments)
+    assert Path("wall.png").read_bytes() == wall.png(model)
+    for path in PATHS:
+        assert Path(f"{path}.png").read_bytes() == walk.png(model, path)
+        assert Path(f"{path}.gif").read_bytes() == walk.gif(model, path)
+
+
+def test_python_lines_write_the_files_that_the_page_offers(
+    released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    wall, plane, walk = Wall(16, 3, 0.5), Plane(1, 2, 3, 5), Walk(1, 2, 5)
+    for recipe in (wall, plane, walk):
+        exec(recipe.python("alpha"), {})
+    assert Path("wall.png").read_bytes() == wall.png(alpha())
+    assert Path("plane.png").read_bytes() == plane.png(alpha())
+    assert Path("slerp.png").read_bytes() == walk.png(alpha(), "slerp")
+
+
+def test_films_are_endless(released: Path) -> None:
+    model = alpha()
+    for gif in (Wall(16).gif(model), Plane().gif(model), Walk().gif(model, "slerp")):
+        film = Image.open(io.BytesIO(gif))
+        assert film.info["loop"] == 0 and film.n_frames > 30
+
+
+# --- junk ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"seed": "abc"},
+        {"seed": "inf"},
+        {"seed": "1e400"},
+        {"seed": "-1"},
+        {"seed": ""},
+        {"seed": "nan", "truncation": "nan"},
+        {"view": "Interpolate", "frames": "9999"},
+        {"view": "Plane", "size": "x", "a": "-inf"},
+        {"view": "Sideways", "num": "7"},
+        {"model": "nope"},
+        {"model": "../../etc/passwd"},
+        {"model": "`**x**`"},
+    ],
+    ids=str,
+)
+def test_junk_in_a_link_is_named_and_passed_over(released: Path, params: dict[str, str]) -> None:
+    app = opened(**params)
+    assert drawn(app)
+    junk = {key for key in params if key != "view" or params[key] == "Sideways"}
+    assert all(f"`{key}=" in app.warning[0].value for key in junk)
+
+
+def test_a_step_that_is_gone_is_named(released: Path, run: RunDir) -> None:
+    app = opened(model=str(run.path), step="15")
+    assert "`step=15`" in app.warning[0].value and drawn(app)
+
+
+def test_parameters_of_others_are_no_junk(released: Path) -> None:
+    assert not opened(utm_source="mail", seed="3", step="15").warning
+
+
+def test_a_damaged_model_is_explained_and_another_can_be_chosen(released: Path) -> None:
+    file = released / "alpha" / "generator.safetensors"
+    file.write_bytes(file.read_bytes()[:500])
+    app = opened()
+    assert "can't be opened" in app.error[0].value and not drawn(app)
+    app.selectbox(key="model").set_value("beta").run()
+    assert not app.error and (tiles(drawn(app)[0], 8) == catalog.load("beta").sample(64)).all()
+
+
+def test_without_a_model_the_way_to_one_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "CHECKPOINTS", tmp_path / "none")
+    monkeypatch.setenv("GANLAB_RUNS", str(tmp_path / "none"))
+    app = AppTest.from_file(str(Path(__file__).parents[2] / "streamlit_app.py"), default_timeout=30).run()
+    assert not app.exception and not drawn(app) and app.header[0].value == "No pictures yet"
+    app.button[0].click().run()
+    assert not app.exception and "No pictures yet" not in [header.value for header in app.header]
+
+
+def test_a_card_gives_the_model_its_title(released: Path) -> None:
+    (released / "alpha" / "card.json").write_text('{"title": "Digits that nobody wrote"}')
+    assert "Digits that nobody wrote" in [caption.value for caption in opened().caption]

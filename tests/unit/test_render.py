@@ -1,0 +1,328 @@
+"""Pictures: a generator computed by hand in numpy, layouts pixel by pixel, files read back through other readers."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ganlab import export, render
+from ganlab.config import Config
+from ganlab.errors import ConfigError, WeightsError
+from ganlab.program import build_program
+from ganlab.render import Model, grid, load_model, strip, to_uint8, upscale
+from ganlab.weights import GENERATOR, save_arrays
+
+
+def noise(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def mlp_arrays(config: Config) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(1)
+    sizes = [config.latent_dim, config.width, config.width, config.channels * config.image_size**2]
+    arrays = {}
+    for i, (n, m) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        arrays[f"layers.{2 * i}.weight"] = random.normal(0, np.sqrt(2 / n), (m, n)).astype(np.float32)
+        arrays[f"layers.{2 * i}.bias"] = random.normal(0, 0.2, m).astype(np.float32)
+    return arrays
+
+
+def grey_levels(config: Config, arrays: dict[str, np.ndarray], z: np.ndarray) -> np.ndarray:
+    """The same network in numpy and double precision: (N, H, W, C) from 0 to 255, not rounded."""
+    x = z.astype(np.float64)
+    for i in (0, 2, 4):
+        x = x @ arrays[f"layers.{i}.weight"].T.astype(np.float64) + arrays[f"layers.{i}.bias"]
+        x = np.maximum(x, 0) if i < 4 else np.tanh(x)
+    shape = (len(z), config.channels, config.image_size, config.image_size)
+    return (x.reshape(shape).transpose(0, 2, 3, 1) + 1) * 127.5
+
+
+@pytest.fixture(params=[1, 3], ids=["grey", "colour"])
+def drawn(request) -> tuple[Model, dict[str, np.ndarray]]:
+    config = Config(model="mlp", width=8, latent_dim=4, channels=request.param)
+    arrays = mlp_arrays(config)
+    return Model("a-model", config, build_program(config, arrays), {"step": 3}), arrays
+
+
+# --- generating ------------------------------------------------------------------------------------------------------
+
+
+def test_generate_draws_the_network(drawn):
+    model, arrays = drawn
+    z = np.random.default_rng(2).standard_normal((5, 4))
+    images = model.generate(z)
+    assert images.dtype == np.uint8 and images.shape == (5, 28, 28, model.config.channels)
+    levels = grey_levels(model.config, arrays, z)
+    assert levels.std() > 30
+    assert np.abs(images - levels).max() < 0.501  # rounded to the nearest
+
+
+def test_many_at_once_are_the_same_pictures_as_one_by_one(drawn):
+    model, arrays = drawn
+    num = 2 * render.BATCH + 3
+    z = np.random.default_rng(3).standard_normal((num, 4)).astype(np.float32)
+    images = model.generate(z)
+    assert len(images) == num
+    assert np.abs(images - grey_levels(model.config, arrays, z)).max() < 0.501
+    for i in (0, render.BATCH - 1, render.BATCH, 2 * render.BATCH, num - 1):
+        # the matrix product may sum in another order for another batch: the last bit, a level in a rare pixel
+        difference = np.abs(images[i].astype(int) - model.generate(z[i : i + 1])[0])
+        assert difference.max() <= 1 and (difference > 0).mean() < 0.001
+
+
+def test_generate_of_nothing_is_nothing(drawn):
+    model, _ = drawn
+    assert model.generate(np.zeros((0, 4))).shape == (0, 28, 28, model.config.channels)
+
+
+@pytest.mark.parametrize("shape", [(4,), (2, 3), (2, 5), (1, 2, 4), ()])
+def test_a_latent_vector_of_another_shape_is_refused(drawn, shape):
+    model, _ = drawn
+    with pytest.raises(ConfigError, match="a-model") as caught:
+        model.generate(np.zeros(shape))
+    assert str(shape) in str(caught.value) and "(N, 4)" in str(caught.value)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_latent_vector_that_is_not_finite_is_refused(drawn, bad):
+    model, _ = drawn
+    z = np.zeros((3, 4))
+    z[2, 1] = bad
+    with pytest.raises(ConfigError, match="finite"):
+        model.generate(z)
+
+
+def test_sample_counts_seeds_up(drawn):
+    model, arrays = drawn
+    z = np.stack([np.random.default_rng(seed).standard_normal(4) for seed in (7, 8, 9)]).astype(np.float32)
+    np.testing.assert_array_equal(model.z([7, 8, 9]), z)
+    images = model.sample(3, seed=7)
+    assert np.abs(images - grey_levels(model.config, arrays, z)).max() < 0.501
+    np.testing.assert_array_equal(model.sample(1, seed=8)[0], model.generate(z[1:2])[0])
+    np.testing.assert_array_equal(model.from_seeds([7, 8, 9]), images)
+    assert model.sample(0).shape == (0, 28, 28, model.config.channels)
+
+
+def test_truncation_scales_the_latent_vectors(drawn):
+    model, arrays = drawn
+    np.testing.assert_allclose(model.z([1, 2], 0.5), model.z([1, 2]) / 2, rtol=1e-6)
+    assert model.z([1, 2], 0.5).dtype == np.float32
+    still = model.sample(2, truncation=0.0)
+    assert np.abs(still - grey_levels(model.config, arrays, np.zeros((2, 4)))).max() < 0.501
+    half = grey_levels(model.config, arrays, model.z([0, 1]) / 2)
+    assert np.abs(model.sample(2, truncation=0.5) - half).max() < 0.501
+    assert np.abs(model.from_seeds([0, 1], 0.5) - half).max() < 0.501
+
+
+def test_latent_vectors_come_from_the_prior_of_the_config(drawn):
+    model, _ = drawn
+    uniform = Model("u", model.config.replace(prior="uniform"), model.program, {})
+    z = uniform.z(range(100))
+    assert np.abs(z).max() <= 1
+    np.testing.assert_array_equal(z[12], np.random.default_rng(12).uniform(-1, 1, 4).astype(np.float32))
+
+
+def test_a_model_is_called_like_its_folder_or_its_file(drawn, tmp_path):
+    model, arrays = drawn
+    for file, name in (("digits/generator.safetensors", "digits"), ("000120.safetensors", "000120")):
+        save_arrays(tmp_path / file, arrays, kind=GENERATOR, config=model.config, facts={"step": 9})
+        opened = load_model(tmp_path / file)
+        assert (opened.name, opened.config, opened.facts) == (name, model.config, {"step": 9})
+        assert load_model(tmp_path / file, "mine").name == "mine"
+        np.testing.assert_array_equal(opened.sample(2), model.sample(2))
+        np.testing.assert_array_equal(load_model(tmp_path / file, num_threads=2).sample(2), model.sample(2))
+
+
+def test_a_file_whose_arrays_do_not_fit_is_named(drawn, tmp_path):
+    model, arrays = drawn
+    wider = model.config.replace(width=16)
+    save_arrays(tmp_path / "x.safetensors", arrays, kind=GENERATOR, config=wider)
+    with pytest.raises(WeightsError, match="x.safetensors.*layers.0.weight"):
+        load_model(tmp_path / "x.safetensors")
+
+
+# --- grey levels and layouts -----------------------------------------------------------------------------------------
+
+
+def test_to_uint8_rounds_to_the_nearest_level():
+    values = np.array([-1, 1, -1.5, 2, 0.001, -1 + 0.49 / 127.5, -1 + 0.51 / 127.5, 1 - 0.51 / 127.5])
+    np.testing.assert_array_equal(to_uint8(values), [0, 255, 0, 255, 128, 0, 1, 254])
+    assert to_uint8(values).dtype == np.uint8
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_to_uint8_gives_every_level_back(dtype):
+    levels = np.arange(256)
+    np.testing.assert_array_equal(to_uint8((levels / 127.5 - 1).astype(dtype)), levels)
+
+
+@pytest.mark.parametrize("num", [1, 2, 3, 4, 5, 7, 9, 10])
+@pytest.mark.parametrize(("columns", "gap", "background"), [(None, 0, 255), (3, 0, 7), (2, 2, 255), (None, 1, 0)])
+def test_grid_pixel_by_pixel(num, columns, gap, background):
+    images = noise(num, 3, 4, 3, seed=num)
+    out = grid(images, columns, gap, background)
+    across = columns or next(n for n in range(1, 11) if n * n >= num)
+    down = next(n for n in range(1, 11) if n * across >= num)
+    assert out.dtype == np.uint8
+    assert out.shape == (3 * down + gap * (down - 1), 4 * across + gap * (across - 1), 3)
+    for y in range(out.shape[0]):
+        for x in range(out.shape[1]):
+            (row, inner_y), (column, inner_x) = divmod(y, 3 + gap), divmod(x, 4 + gap)
+            which = row * across + column
+            inside = inner_y < 3 and inner_x < 4 and column < across and which < num
+            expected = images[which, inner_y, inner_x] if inside else [background] * 3
+            assert (out[y, x] == expected).all(), (y, x)
+
+
+def test_a_grid_of_nothing_is_refused():
+    for layout in (grid, strip):
+        with pytest.raises(ConfigError, match="picture"):
+            layout(np.zeros((0, 4, 4, 1), np.uint8))
+    for columns in (0, -1):
+        with pytest.raises(ConfigError, match="column"):
+            grid(noise(2, 4, 4, 1), columns)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_strip_is_one_row(channels):
+    images = noise(3, 5, 4, channels)
+    np.testing.assert_array_equal(strip(images), np.concatenate(list(images), axis=1))
+    for background in ({}, {"background": 9}):
+        bar = np.full((5, 2, channels), background.get("background", 255), np.uint8)
+        with_gaps = np.concatenate([images[0], bar, images[1], bar, images[2]], axis=1)
+        np.testing.assert_array_equal(strip(images, gap=2, **background), with_gaps)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 5])
+def test_upscale_makes_blocks(factor):
+    image = noise(3, 4, 3)
+    block = np.ones((factor, factor, 1), np.uint8)
+    np.testing.assert_array_equal(upscale(image, factor), np.kron(image, block))
+    images = noise(2, 3, 4, 1)
+    np.testing.assert_array_equal(upscale(images, factor), np.stack([np.kron(x, block) for x in images]))
+
+
+# --- PNG and NPZ -----------------------------------------------------------------------------------------------------
+
+
+def read(content: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(content))
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
+def test_png_holds_the_pixels_exactly(tmp_path, channels, mode):
+    image = noise(30, 17, channels)
+    picture = read(export.png_bytes(image))
+    assert (picture.format, picture.mode, picture.size) == ("PNG", mode, (17, 30))
+    np.testing.assert_array_equal(np.asarray(picture).reshape(image.shape), image)
+
+    file = tmp_path / "new" / "folder" / "x.PNG"
+    export.save_image(file, image)
+    assert file.read_bytes() == export.png_bytes(image)
+    assert [f.name for f in file.parent.iterdir()] == ["x.PNG"]
+
+
+@pytest.mark.parametrize("name", ["x.jpg", "x.gif", "x", "png", "x.png.txt", "x.npy"])
+def test_another_suffix_is_refused(tmp_path, name):
+    with pytest.raises(ConfigError, match=r"\.png"):
+        export.save_image(tmp_path / name, noise(4, 4, 1))
+    with pytest.raises(ConfigError, match=r"\.npz"):
+        export.save_npz(tmp_path / name, noise(2, 4, 4, 1))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_npz_holds_pictures_and_labels(tmp_path):
+    images, labels = noise(5, 8, 8, 3), np.array([3, 1, 2, 0, 9])
+    export.save_npz(tmp_path / "with.npz", images, labels)
+    with np.load(tmp_path / "with.npz", allow_pickle=False) as file:
+        assert sorted(file.files) == ["images", "labels"]
+        np.testing.assert_array_equal(file["images"], images)
+        np.testing.assert_array_equal(file["labels"], labels)
+        assert file["images"].dtype == np.uint8
+    export.save_npz(tmp_path / "without.npz", images)
+    with np.load(tmp_path / "without.npz", allow_pickle=False) as file:
+        assert file.files == ["images"]
+
+
+# --- GIF -------------------------------------------------------------------------------------------------------------
+
+
+def frames_of(gif: Image.Image) -> tuple[list[np.ndarray], list[int]]:
+    """Pixels (H, W, 3) and milliseconds of each frame."""
+    pixels, times = [], []
+    for i in range(gif.n_frames):
+        gif.seek(i)
+        pixels.append(np.asarray(gif.convert("RGB")))
+        times.append(gif.info["duration"])
+    return pixels, times
+
+
+def blocks(frame: np.ndarray, scale: int) -> np.ndarray:
+    return np.broadcast_to(np.kron(frame, np.ones((scale, scale, 1), np.uint8)), (*[scale * 8] * 2, 3))
+
+
+@pytest.mark.parametrize(("bounce", "order"), [(False, [0, 1, 2, 3]), (True, [0, 1, 2, 3, 2, 1])])
+def test_gif_plays_the_frames_in_order_for_ever(bounce, order):
+    frames = noise(4, 8, 8, 1)
+    gif = read(export.gif_bytes(frames, fps=10, scale=3, bounce=bounce))
+    assert (gif.format, gif.size, gif.info["loop"]) == ("GIF", (24, 24), 0)
+    pixels, times = frames_of(gif)
+    assert times == [100] * len(order)
+    for shown, i in zip(pixels, order, strict=True):
+        np.testing.assert_array_equal(shown, blocks(frames[i], 3))
+
+
+def test_gif_comes_near_many_colours():
+    """Two smooth ramps, of more colours than a GIF has."""
+    ramp = np.linspace(0, 255, 64).astype(np.uint8)
+    frame = np.stack(np.broadcast_arrays(ramp[:, None], ramp[None], np.uint8(128)), axis=-1)
+    pixels, _ = frames_of(read(export.gif_bytes(np.stack([frame, frame[::-1]]), scale=1)))
+    for shown, expected in zip(pixels, (frame, frame[::-1]), strict=True):
+        difference = np.abs(shown.astype(int) - expected)
+        assert difference.mean() < 8 and difference.max() < 40
+
+
+def test_gif_keeps_colours():
+    colours = np.array([[255, 0, 0], [0, 200, 30], [10, 20, 240], [255, 255, 255]], np.uint8)
+    frames = colours[noise(3, 8, 8) % 4]
+    pixels, _ = frames_of(read(export.gif_bytes(frames, scale=2, bounce=False)))
+    for shown, frame in zip(pixels, frames, strict=True):
+        np.testing.assert_array_equal(shown, blocks(frame, 2))
+
+
+@pytest.mark.parametrize("fps", [1, 7, 10, 12.5, 20, 24, 30, 40, 50])
+def test_gif_keeps_time(fps):
+    """GIF counts in hundredths of a second: each frame lasts one more or less, and all together as long as asked."""
+    num = 41
+    _, times = frames_of(read(export.gif_bytes(noise(num, 8, 8, 1), fps=fps, scale=1, bounce=False)))
+    assert len(times) == num
+    assert np.abs(np.array(times) - 1000 / fps).max() <= 10
+    assert np.abs(np.cumsum(times) - 1000 / fps * np.arange(1, num + 1)).max() <= 5
+
+
+def test_gif_may_play_once():
+    assert "loop" not in read(export.gif_bytes(noise(3, 8, 8, 1), loop=False)).info
+
+
+@pytest.mark.parametrize("order", [[0, 0, 1], [0, 1, 1, 1], [0, 0, 0], [0]])
+def test_frames_that_repeat_keep_their_time(order):
+    frames = noise(2, 8, 8, 1)[order]
+    gif = read(export.gif_bytes(frames, fps=10, bounce=False))
+    pixels, times = frames_of(gif)
+    assert sum(times) == 100 * len(order)
+    assert len(pixels) == len(set(order))
+    np.testing.assert_array_equal(pixels[-1], blocks(frames[-1], 4))
+
+
+def test_bounce_of_two_frames_shows_each_once():
+    frames = noise(2, 8, 8, 1)
+    assert frames_of(read(export.gif_bytes(frames, fps=10)))[1] == [100, 100]
+
+
+@pytest.mark.parametrize(("num", "fps"), [(0, 20), (3, 0), (3, -1), (3, 0.99), (3, 51), (3, float("nan"))])
+def test_a_gif_that_can_not_be_is_refused(num, fps):
+    with pytest.raises(ConfigError, match=f"got {num} and"):
+        export.gif_bytes(noise(num, 8, 8, 1), fps=fps)

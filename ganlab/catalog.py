@@ -1,4 +1,4 @@
-"""Finding a model by what a person calls it: a released name, a run directory, or RUN@STEP."""
+"""Finding a model by what a person calls it: a released name, a run directory, RUN@STEP or RUN@best."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ def read_card(name: str) -> dict[str, Any]:
 
 
 def find(model: str | Path) -> Path:
-    """The generator file of a model: a released name, a run directory, RUN@STEP, or the file itself.
+    """The generator file of a model: a released name, a run directory, RUN@STEP, RUN@best, or the file
+    itself.
 
     A released name wins over a folder of the same name (write ./NAME for the folder). RUN is the newest snapshot;
-    RUN@STEP the one of that step. Raises WeightsError that says what there is.
+    RUN@STEP the one of that step, RUN@best the one with the best score. Raises WeightsError that says what there is.
     """
     text = str(model)
     if text in released():
@@ -41,7 +42,7 @@ def find(model: str | Path) -> Path:
     if os.path.isfile(path):
         return path
     name, _, step = text.rpartition("@")
-    at_step = name and step.isdecimal() and not os.path.exists(path)
+    at_step = name and (step.isdecimal() or step == "best") and not os.path.exists(path)
     run, wanted = (RunDir(name), step) if at_step else (RunDir(path), None)
     if not (os.path.isdir(run) and run.exists):  # os.path: "no" also for a text too long to be a path
         near = difflib.get_close_matches(text, released(), n=1)
@@ -55,6 +56,10 @@ def find(model: str | Path) -> Path:
         raise WeightsError(f"{run.path} has no snapshot yet. The first comes a moment after the training starts.")
     if wanted is None:
         return snapshots[max(snapshots)]
+    if wanted == "best":
+        if (best := run.best_step()) is None:
+            raise WeightsError(f"{run.path} has no score yet. Train with --score to have its snapshots compared.")
+        wanted = str(best)
     if int(wanted) not in snapshots:
         raise WeightsError(f"{run.path} has no snapshot of step {wanted}. There are: {_listed(sorted(snapshots))}.")
     return snapshots[int(wanted)]

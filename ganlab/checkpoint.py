@@ -11,15 +11,14 @@ from ganlab.rundir import RunDir
 from ganlab.trainer import Trainer
 from ganlab.weights import GENERATOR, STATE, load_arrays, save_arrays
 
-KEEP = 2  # exact states kept: should the newest be damaged, the one before it serves
-
 
 def save_state(run: RunDir, trainer: Trainer, seconds: float) -> None:
-    """Write the exact state of this step, then drop all but the newest two."""
+    """Write the exact state of this step, then drop all but the newest few: should one be damaged, an older one
+    serves."""
     arrays, counters = trainer.state()
     file = run.state_file(trainer.step)
     save_arrays(file, arrays, kind=STATE, config=trainer.config, facts={**counters, "seconds": seconds})
-    for old in run.states()[:-KEEP]:
+    for old in run.states()[: -trainer.config.keep_states]:
         old.unlink()
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from ganlab.config import Config, hints
-from ganlab.errors import GanlabError
+from ganlab.errors import GanlabError, RunError
 from ganlab.presets import PRESETS, preset
 from ganlab.rundir import RunDir, Status, list_runs
 
@@ -276,6 +276,55 @@ def _interpolate(argv: list[str], started: float) -> None:
     tyro.cli(interpolate, args=argv, prog="python -m ganlab interpolate")
 
 
+def _timelapse(argv: list[str], started: float) -> None:
+    """Show how a run learnt: its sample grids, in order, as a GIF."""
+
+    def timelapse(
+        run: Annotated[Path, tyro.conf.Positional],
+        out: Path = Path("progress.gif"),
+        fps: float = 12,
+        scale: int = 1,
+        max_frames: int = 200,
+    ) -> None:
+        """Show how a run learnt: its sample grids, in order, as a GIF.
+
+        Args:
+            run: The run directory.
+            out: A .gif.
+            fps: Grids a second; the last one stays for two.
+            scale: Width of a pixel.
+            max_frames: Of more grids than this, it shows so many, the first and the last among them.
+        """
+        from ganlab import export
+
+        files = RunDir(run).samples()
+        if not files:
+            there = "has no sample grids yet" if RunDir(run).exists else "holds no run: there is no config.yaml in it"
+            raise RunError(f"{run} {there}.")
+        export.save_timelapse(out, files, fps, scale, max_frames)
+        print(out)
+
+    tyro.cli(timelapse, args=argv, prog="python -m ganlab timelapse")
+
+
+def _plot(argv: list[str], started: float) -> None:
+    """Plot losses and the discriminator's outputs of one run or several."""
+
+    def plot(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], out: Path = Path("loss.png")) -> None:
+        """Plot losses and the discriminator's outputs of one run or several.
+
+        Args:
+            runs: Run directories.
+            out: A .png (1600 x 1000 pixels), .svg or .pdf.
+        """
+        from ganlab import plots
+
+        plots.save_plot(out, [RunDir(run) for run in runs])
+        print(out)
+
+    tyro.cli(plot, args=argv, prog="python -m ganlab plot")
+
+
 def _list(argv: list[str], started: float) -> None:
     """Show released models and runs."""
 
@@ -312,6 +361,8 @@ COMMANDS: dict[str, Callable[[list[str], float], None]] = {
     "control": _control,
     "sample": _sample,
     "interpolate": _interpolate,
+    "timelapse": _timelapse,
+    "plot": _plot,
     "list": _list,
 }
 

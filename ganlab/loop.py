@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +16,28 @@ import torch
 from ganlab.checkpoint import load_newest_state, save_generator, save_state
 from ganlab.config import Config
 from ganlab.data import Dataset, open_dataset
+from ganlab.distributed import World, world_of
 from ganlab.errors import ConfigError, Diverged, GanlabError, RunError
 from ganlab.export import save_image
 from ganlab.render import grid, to_uint8
-from ganlab.rundir import Reporter, RunDir, Status, apply_change
+from ganlab.requests import POLL, Requests
+from ganlab.rundir import Reporter, RunDir, Status
+from ganlab.scores import NUM, SCORES
 from ganlab.trainer import Trainer
 
 MAX_LOSS = 1e3  # a logistic loss of 1000 means logits of 1000: float32 sigmoids are 0 or 1 from about 100 on
-POLL = 0.2  # seconds between two looks at control.json
+MAX_WEIGHT = 1e4  # healthy weights stay below 10 or so; bfloat16 can't tell 10,000 from 10,030
 
 Progress = Callable[[Status, dict[str, Any]], None]
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """ "auto" is CUDA, else Apple's MPS, else the CPU. Raises ConfigError for a device that is not there."""
+    """ "auto" is CUDA, else Apple's MPS, else the CPU; under torchrun each process takes a GPU of its own. Raises
+    ConfigError for a device that is not there."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if name == "cuda" and "LOCAL_RANK" in os.environ:
+        name = f"cuda:{os.environ['LOCAL_RANK']}"
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
@@ -38,6 +45,8 @@ def pick_device(name: str = "auto") -> torch.device:
         raise ConfigError(
             f"device is {name!r}, which this machine does not offer ({error}). Try auto or cpu."
         ) from None
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     return device
 
 
@@ -47,6 +56,7 @@ def train(
     *,
     data_root: str | Path | None = None,
     device: str = "auto",
+    threads: int | None = None,
     progress: Progress | None = None,
     started: float | None = None,
 ) -> RunDir:
@@ -56,6 +66,7 @@ def train(
         config: hyperparameters; of a run that exists only its length and save interval may differ.
         data_root: where downloaded data sets live.
         device: auto, cpu, cuda, cuda:1, mps.
+        threads: of the CPU; None leaves torch its choice. Another number gives other rounding.
         progress: called at each line of metrics with (status, line).
         started: Unix time at which this worker began; a pause or stop asked for earlier is history.
     Returns:
@@ -67,31 +78,68 @@ def train(
     """
     run = RunDir(out)
     started = time.time() if started is None else started
+    if threads is not None:
+        torch.set_num_threads(threads)
     target = pick_device(device)
-    data = None if run.exists else _open_data(config, data_root)  # a new run: refused before anything is written
-    with run.claim():
-        config = run.open_config(config)
-        status = dataclasses.replace(run.read_status(), state="starting", error="", device=str(target), eta_s=None)
-        with Reporter(run, status) as reporter, _failures_reported(run, reporter):
-            data = data or _open_data(config, data_root)
-            total = config.total_steps(len(data.images))
-            reporter.update(num_images=len(data.images), total_steps=total)
-            trainer = Trainer(config, torch.from_numpy(data.images).to(target))
-            _Loop(run, trainer, reporter, progress or (lambda *_: None), started).go()
+    with world_of(target) as world:
+        _check_shares(config, world)
+        if run.exists:
+            config, data = _with_classes_of(config, run), None
+        else:  # a new run: refused before anything is written
+            config, data = _open_data(config, data_root)
+        with run.claim() if world.leads else nullcontext():
+            config = world.agree(run.open_config(config) if world.leads else None)
+            status = dataclasses.replace(run.read_status(), state="starting", error="", device=str(target), eta_s=None)
+            with Reporter(run, status, quiet=not world.leads) as reporter, _failures_reported(run, reporter):
+                data = data or _open_data(config, data_root)[1]
+                reporter.update(num_images=len(data.images), total_steps=config.total_steps(len(data.images)))
+                images, labels = (torch.from_numpy(a).to(target) for a in (data.images, data.labels))
+                trainer = Trainer(config, images, labels, world)
+                _Loop(run, trainer, reporter, progress or (lambda *_: None), started).go()
     return run
 
 
-def _open_data(config: Config, data_root: str | Path | None) -> Dataset:
+def resume(out: str | Path, **options: Any) -> RunDir:
+    """Go on with the run in `out` with the configuration that it has. Options as for `train`."""
+    run = RunDir(out)
+    if not run.exists:
+        raise RunError(f"{run.path} holds no run: there is no config.yaml in it.")
+    return train(run.read_config(), out, **options)
+
+
+def _open_data(config: Config, data_root: str | Path | None) -> tuple[Config, Dataset]:
+    """The data set, and the config with its classes named if the networks are to know them."""
     root = Path(data_root) if data_root else None
     data = open_dataset(
         config.data, image_size=config.image_size, channels=config.channels, classes=config.classes, data_root=root
     )
-    if config.batch_size > len(data.images):
+    if config.num_real > len(data.images):
         raise ConfigError(
             f"batch_size is {config.batch_size}, but {config.data} has only {len(data.images)} pictures. "
             "Choose a smaller batch, or more classes."
         )
-    return data
+    if config.conditioning != "none":
+        if not data.classes:
+            raise ConfigError(
+                f"conditioning is {config.conditioning!r}, but {config.data} has no classes. Set it to none, or sort "
+                "the pictures into one sub-folder a class."
+            )
+        config = config.replace(classes=data.classes)
+    return config, data
+
+
+def _with_classes_of(config: Config, run: RunDir) -> Config:
+    """The config with the classes that the run found in its data, if it names none itself."""
+    named = config.classes or config.conditioning == "none"
+    return config if named else config.replace(classes=run.read_config().classes)
+
+
+def _check_shares(config: Config, world: World) -> None:
+    if config.num_real % world.size or config.batch_size % world.size:
+        raise ConfigError(
+            f"batch_size is {config.batch_size} ({config.d_batches} batches), which {world.size} processes can't share "
+            "evenly. Choose a multiple."
+        )
 
 
 @contextmanager
@@ -106,103 +154,83 @@ def _failures_reported(run: RunDir, reporter: Reporter) -> Iterator[None]:
         reporter.update(write=False, state="failed", error=cause)
         try:
             reporter.update()
-            run.append_event("failed", reporter.status.step, error=cause)
+            if not reporter.quiet:
+                run.append_event("failed", reporter.status.step, error=cause)
         except OSError:
             pass  # the disk is full; the CLI still prints the cause
         raise
 
 
 class _Loop:
-    """State that lives as long as one worker: what was saved, what was asked, how fast it goes."""
+    """State that lives as long as one worker: what was saved, what was asked, how fast it goes.
+
+    Where several processes train, all go through the same motions and only the leader writes.
+    """
 
     def __init__(self, run: RunDir, trainer: Trainer, reporter: Reporter, progress: Progress, started: float) -> None:
-        self.run, self.trainer, self.reporter, self.progress, self.started = run, trainer, reporter, progress, started
-        self.seconds = load_newest_state(run, trainer) or 0.0
+        self.run, self.trainer, self.reporter, self.progress = run, trainer, reporter, progress
+        self.leads = trainer.world.leads
+        self.seconds = 0.0
+        self._go_back()
         self.saved_step = trainer.step if run.states() else -1
-        run.rewind(trainer.step)
-        self.pending, self.version = self._recorded_changes()
-        self.until: int | None = None
-        self.command, self.next_look = "run", 0.0
+        self.requests = Requests(run, started, trainer.world)
+        self.rolled_back = any(event["event"] == "rolled back" for event in run.read_events())
+        score = trainer.config.score
+        self.score = SCORES[score](trainer.images.cpu().numpy()) if score != "none" and self.leads else None
+
+    def _go_back(self) -> None:
+        """To the newest saved state; what was written after it is forgotten."""
+        self.seconds = load_newest_state(self.run, self.trainer) or 0.0
+        if self.leads:
+            self.run.rewind(self.trainer.step)
+        self.trainer.world.agree(None)  # nobody reads on before the leader has rewound
         self.clock = self.tick_clock = time.perf_counter()
-        self.tick_images = trainer.images_seen
+        self.tick_images = self.trainer.images_seen
 
     def go(self) -> None:
-        """Done? -> changes -> tick -> samples -> save -> break if done -> ONE step. Then again."""
-        trainer, run = self.trainer, self.run
-        kind = "resumed" if trainer.step else "started"
-        run.append_event(kind, trainer.step, device=str(trainer.device))
+        """Train to the end, or to a stop; after a divergence once more from the last save, if the config says so."""
+        kind, trainer = "resumed" if self.trainer.step else "started", self.trainer
+        self._event(kind, device=str(trainer.device), threads=torch.get_num_threads(), processes=trainer.world.size)
         torch.set_flush_denormal(True)  # subnormal numbers would slow a CPU down by an order of magnitude
         while True:
-            config, step = trainer.config, trainer.step
-            total = config.total_steps(len(trainer.images))
-            self._obey(step)
+            try:
+                return self._steps()
+            except Diverged as error:
+                if trainer.config.on_divergence == "stop" or self.rolled_back:
+                    raise
+                self._roll_back(error)
+
+    def _steps(self) -> None:
+        """Done? -> requests -> tick -> samples -> score -> save -> break if done -> ONE step. Then again."""
+        trainer, requests = self.trainer, self.requests
+        while True:
+            self._obey()
+            config, step, total = trainer.config, trainer.step, trainer.total_steps
             done = step >= total
             if trainer.count and step % config.log_every == 0:
-                self._tick(total)
+                self._tick()
             if step == 0 or is_due(step, config.sample_every) or done:
                 self._sample()
-            if step % config.save_every == 0 or done or self.command != "run":
+            if config.score != "none" and step and (step % config.score_every == 0 or done):
+                self._score()
+            if step % config.save_every == 0 or done or requests.command != "run":
                 self._save()
-            if done or self.command == "stop":
+            if done or requests.command == "stop":
                 break
-            if self.command == "pause":
+            if requests.command == "pause":
                 self._wait()
                 continue
             trainer.train_step()
             self.reporter.update(write=False, state="running", step=trainer.step, images=trainer.images_seen)
         state = "done" if done else "stopped"
         self.reporter.update(state=state, eta_s=None, total_steps=total, step=step, images=trainer.images_seen)
-        run.append_event(state, step)
+        self._event(state)
 
-    # --- requests --------------------------------------------------------------------------------------------------
-
-    def _obey(self, step: int) -> None:
-        """Look at control.json now and then; make the changes that are due at this step."""
-        now = time.monotonic()
-        if now >= self.next_look:
-            self.next_look = now + POLL
-            control = self.run.read_control()
-            stale = control.time < self.started
-            self.command = "run" if stale else control.command
-            self.until = None if stale and (control.until or 0) <= step else control.until
-            if control.version != self.version:
-                self.version = control.version
-                self._record_change(step, dict(control.changes or {}))
-        if self.until is not None and step >= self.until and self.command == "run":
-            self.command = "pause"
-        while self.pending and self.pending[0]["step"] <= step:
-            self.trainer.configure(apply_change(self.trainer.config, self.pending.pop(0)))
-
-    def _record_change(self, step: int, asked: dict[str, Any]) -> None:
-        """Write what is asked for into the events; from there it is made, now and whenever this step comes again."""
+    def _obey(self, waiting: bool = False) -> None:
         old = self.trainer.config
-        for event in self.pending:  # what is already on its way, though its step has not come yet
-            old = apply_change(old, event)
-        live = {f.name for f in dataclasses.fields(Config) if f.metadata["live"]}
-        if fixed := sorted(set(asked) - live):
-            message = f"{', '.join(fixed)} can't change in a running run. These can: {', '.join(sorted(live))}."
-            self.run.append_event("change refused", step, version=self.version, error=message)
-            asked = {name: value for name, value in asked.items() if name in live}
-        try:
-            new = old.replace(**asked)
-        except ConfigError as error:
-            self.run.append_event("change refused", step, version=self.version, error=str(error))
-            return
-        changes = {
-            name: [getattr(old, name), getattr(new, name)] for name in asked if getattr(old, name) != getattr(new, name)
-        }
-        if changes:
-            _schedule(self.pending, {"step": step, "changes": changes})
-            self.run.append_event("changed", step, version=self.version, changes=changes)
-
-    def _recorded_changes(self) -> tuple[list[dict[str, Any]], int]:
-        """Changes of earlier workers, to be made again at their steps; and the last request they answered."""
-        events = self.run.read_events()
-        pending: list[dict[str, Any]] = []
-        for event in events:
-            if event["event"] == "changed":
-                _schedule(pending, event)
-        return pending, max((e.get("version", 0) for e in events), default=0)
+        new = self.requests.obey(old, self.trainer.step, waiting)
+        if new is not old:
+            self.trainer.configure(new)
 
     def _wait(self) -> None:
         """Paused: look for the next request until there is one."""
@@ -210,17 +238,34 @@ class _Loop:
         self._sample()
         partial = self._position() | self._checked_statistics() if trainer.count else None
         self.reporter.update(state="paused", eta_s=None, step=trainer.step, images=trainer.images_seen, partial=partial)
-        self.run.append_event("paused", trainer.step)
-        while self.command == "pause":
+        self._event("paused")
+        while self.requests.command == "pause":
             time.sleep(POLL)
-            self._obey(trainer.step)
+            self._obey(waiting=True)
         self.reporter.update(state="running", partial=None)
         self.clock = self.tick_clock = time.perf_counter()
         self.tick_images = trainer.images_seen
 
+    def _roll_back(self, error: Diverged) -> None:
+        """Go on from the last save with half the step sizes."""
+        lost, config = self.trainer.step, self.trainer.config
+        self._go_back()
+        self.rolled_back, self.saved_step = True, self.trainer.step
+        self._event("rolled back", lost_step=lost, error=str(error))
+        halves = {
+            name: [rate, max(rate / 2, 1e-6)]
+            for name in ("learning_rate", "d_learning_rate")
+            if (rate := getattr(config, name)) is not None
+        }
+        self.requests.change(self.trainer.step, halves)
+
     # --- what the worker writes --------------------------------------------------------------------------------------
 
-    def _tick(self, total: int) -> None:
+    def _event(self, kind: str, **facts: Any) -> None:
+        if self.leads:
+            self.run.append_event(kind, self.trainer.step, **facts)
+
+    def _tick(self) -> None:
         """One line of metrics: means since the line before."""
         trainer = self.trainer
         statistics = self._checked_statistics()
@@ -228,10 +273,13 @@ class _Loop:
         elapsed, self.tick_clock = max(now - self.tick_clock, 1e-9), now
         speed = (trainer.images_seen - self.tick_images) / elapsed
         self.tick_images = trainer.images_seen
-        steps_per_s = speed / (trainer.config.batch_size * trainer.config.d_steps)
+        steps_per_s = speed / (trainer.config.num_real * trainer.config.d_steps)
         row = self._position() | {"seconds": round(self._elapsed(), 3), "images_per_s": round(speed, 1)} | statistics
-        self.run.append_metrics(row)
         trainer.reset_statistics()
+        if not self.leads:
+            return
+        self.run.append_metrics(row)
+        total = trainer.total_steps
         eta = (total - trainer.step) / steps_per_s if steps_per_s else None
         self.reporter.update(
             write=False,
@@ -250,23 +298,37 @@ class _Loop:
 
     def _checked_statistics(self) -> dict[str, float]:
         """The means, or Diverged with the cause."""
-        statistics, step = self.trainer.statistics(), self.trainer.step
+        statistics, config = self.trainer.statistics(), self.trainer.config
+        limit = MAX_LOSS * (100 if config.loss == "wasserstein" else 1)  # whose scores have no scale
         for name in ("loss_d", "loss_g"):
             value = statistics[name]
-            if not math.isfinite(value) or abs(value) > MAX_LOSS:
+            if not math.isfinite(value) or abs(value) > limit:
                 who = "discriminator" if name == "loss_d" else "generator"
                 what = f"reached {value:.3g}" if math.isfinite(value) else "is no longer a number"
-                raise Diverged(
-                    f"Training diverged at step {step}: the {who}'s loss {what}. The usual cure is a lower "
-                    f"learning rate (it is {self.trainer.config.learning_rate:g})."
-                )
+                raise self._divergence(f"the {who}'s loss {what}")
         return statistics
+
+    def _divergence(self, what: str) -> Diverged:
+        rate = self.trainer.config.learning_rate
+        return Diverged(
+            f"Training diverged at step {self.trainer.step}: {what}. The usual cure is a lower learning rate (it is "
+            f"{rate:g})."
+        )
 
     def _sample(self) -> None:
         file = self.run.sample_file(self.trainer.step)
-        if not file.exists():
+        if self.leads and not file.exists():
             pictures = to_uint8(self.trainer.fixed_samples()).transpose(0, 2, 3, 1)
             save_image(file, grid(pictures, columns=8))
+
+    def _score(self) -> None:
+        """Score the averaged generator, and keep it: the best of these is RUN@best."""
+        step = self.trainer.step
+        if self.score is None or any(row["step"] == step for row in self.run.read_scores()):
+            return
+        pictures = to_uint8(self.trainer.fixed_samples(NUM)).transpose(0, 2, 3, 1)
+        save_generator(self.run.snapshot_file(step), self.trainer)
+        self.run.append_score({"step": step, "metric": self.trainer.config.score, "score": self.score(pictures)})
 
     def _save(self) -> None:
         """Save the exact state and a snapshot, once for each step, and never a broken one."""
@@ -274,13 +336,14 @@ class _Loop:
         if trainer.step == self.saved_step:
             return
         self._checked_statistics()
-        if not trainer.weights_finite():
-            raise Diverged(
-                f"Training diverged at step {trainer.step}: a weight is no longer a number. The usual cure "
-                f"is a lower learning rate (it is {trainer.config.learning_rate:g})."
-            )
-        save_generator(self.run.snapshot_file(trainer.step), trainer)
-        save_state(self.run, trainer, self._elapsed())
+        largest = trainer.largest_weight()
+        if not largest < MAX_WEIGHT:
+            what = f"reached {largest:.3g}" if math.isfinite(largest) else "is no longer a number"
+            raise self._divergence(f"a weight {what}")
+        trainer.world.average(trainer.sums)
+        if self.leads:
+            save_generator(self.run.snapshot_file(trainer.step), trainer)
+            save_state(self.run, trainer, self._elapsed())
         self.saved_step = trainer.step
 
     def _elapsed(self) -> float:
@@ -290,23 +353,6 @@ class _Loop:
         return self.seconds
 
 
-def _schedule(pending: list[dict[str, Any]], change: dict[str, Any]) -> None:
-    """Add a change in the order of steps. It overrules older ones of the same names whose step is yet to come again."""
-    for other in pending:
-        if other["step"] > change["step"]:
-            other["changes"] = {k: v for k, v in other["changes"].items() if k not in change["changes"]}
-    pending.append(change)
-    pending.sort(key=lambda event: event["step"])
-
-
 def is_due(step: int, every: int) -> bool:
     """Whether a grid is due: at powers of two while all is new, then each `every` steps."""
     return step % every == 0 or (step < every and step & (step - 1) == 0)
-
-
-def resume(out: str | Path, **options: Any) -> RunDir:
-    """Go on with the run in `out` with the configuration that it has. Options as for `train`."""
-    run = RunDir(out)
-    if not run.exists:
-        raise RunError(f"{run.path} holds no run: there is no config.yaml in it.")
-    return train(run.read_config(), out, **options)

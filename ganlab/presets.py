@@ -5,16 +5,40 @@ from __future__ import annotations
 from ganlab.config import Config
 from ganlab.errors import ConfigError
 
+_MNIST: dict = dict(data="mnist", image_size=28, channels=1)
+_FASHION: dict = dict(data="fashion-mnist", image_size=28, channels=1)
+_CIFAR: dict = dict(data="cifar10", image_size=32, channels=3)
+_SN: dict = dict(model="sn-conv", d_width=32, latent_dim=64, conditioning="projection", loss="hinge", batch_size=64,
+           beta1=0.0, beta2=0.9, leaky_slope=0.1)  # fmt: skip
+
 _ROWS: dict[str, dict] = {
-    # 28x28 grey
-    "mnist-5k-dcgan": dict(data="mnist-5k",     model="dcgan", width=64,  prior="normal",  epochs=60,
-                           batch_size=64, sample_every=100),
-    "mnist-mlp":      dict(data="mnist",         model="mlp",   width=512, prior="uniform", d_dropout=0.3, epochs=50),
-    "mnist-dcgan":    dict(data="mnist",         model="dcgan", width=64,  prior="normal",  epochs=20),
-    "fashion-dcgan":  dict(data="fashion-mnist", model="dcgan", width=64,  prior="normal",  epochs=20),
-    # 32x32 colour
-    "cifar10-dcgan":  dict(data="cifar10",       model="dcgan", width=64,  prior="normal",  epochs=50,
-                           image_size=32, channels=3),
+    # as published: Goodfellow 2014; the three-layer and the one-layer GAN of many tutorials
+    "mnist-mlp":           _MNIST | dict(model="mlp", width=512, prior="uniform", d_dropout=0.3, d_batches="merged",
+                                epochs=50),
+    "mnist-mlp3":          _MNIST | dict(model="mlp", width=256, latent_dim=64, batch_size=100, beta1=0.9, epochs=100),
+    "mnist-mlp-simple":    _MNIST | dict(model="mlp", width=128, hidden_layers=1, g_activation="leaky-relu",
+                                leaky_slope=0.01, prior="uniform", label_smoothing=0.1, batch_size=100,
+                                learning_rate=0.001, beta1=0.9, epochs=100),
+    # Radford 2015, and what tutorials made of it
+    "mnist-5k-dcgan":      dict(data="mnist-5k", model="dcgan", batch_size=64, epochs=60, sample_every=100),
+    "mnist-dcgan":         _MNIST | dict(model="dcgan", epochs=20),
+    "mnist-dcgan-dropout": _MNIST | dict(model="dcgan", d_dropout=0.3, epochs=20),
+    "fashion-dcgan":       _FASHION | dict(model="dcgan", epochs=20),
+    "cifar10-dcgan":       _CIFAR | dict(model="dcgan", epochs=50),
+    "cifar10-dcgan-class": _CIFAR | dict(model="dcgan", classes=("cat",), batch_size=32, epochs=100),
+    # Wasserstein with gradient penalty: Gulrajani 2017; relativistic pairs with R1 and R2: Huang 2024
+    "mnist-wgan-gp":       _MNIST | dict(model="dcgan", d_norm="none", loss="wasserstein", gradient_penalty=10.0,
+                                d_steps=5, batch_size=64, learning_rate=1e-4, beta1=0.0, beta2=0.9, epochs=50),
+    "mnist-rpgan":         _MNIST | _SN | dict(width=24, loss="relativistic", d_norm="none", r1_gamma=1.0, r2_gamma=1.0,
+                                leaky_slope=0.2, beta2=0.99, epochs=30),
+    # Miyato 2018: spectral norm and projection
+    "mnist-sn":            _MNIST | _SN | dict(width=24, epochs=40),
+    "fashion-sn":          _FASHION | _SN | dict(width=24, epochs=40),
+    "cifar10-sn":          _CIFAR | _SN | dict(width=32, mirror=True, lr_schedule="linear", lr_decay_from=0.5,
+                                ema_half_life=200_000, epochs=60),
+    "cifar10-resnet":      _CIFAR | _SN | dict(model="sn-resnet", width=96, d_width=96, latent_dim=128, leaky_slope=0.0,
+                                batch_size=128, d_steps=2, mirror=True, lr_schedule="linear", lr_decay_from=0.6,
+                                ema_half_life=500_000, epochs=200, save_every=2000),
 }  # fmt: skip
 
 PRESETS: dict[str, Config] = {name: Config(**row) for name, row in _ROWS.items()}

@@ -87,9 +87,10 @@ class RunDir:
     """Paths and files of one run.
 
     config.yaml      the hyperparameters, written once          metrics.jsonl   one tick a line
-    status.json      state, heartbeat, step, error              events.jsonl    starts, pauses, changes, errors
-    control.json     what readers ask                           samples/        the same fixed noise over time
-    state/           exact training state, the newest two       snapshots/      the averaged generator over time
+    status.json      state, heartbeat, step, error              scores.jsonl    one scored snapshot a line
+    control.json     what readers ask                           events.jsonl    starts, pauses, changes, errors
+    state/           exact training state, the newest two       samples/        the same fixed noise over time
+                                                                snapshots/      the averaged generator over time
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -208,12 +209,25 @@ class RunDir:
     def read_events(self) -> list[dict[str, Any]]:
         return _read_lines(self.path / "events.jsonl", 0)[0]
 
+    def append_score(self, row: Mapping[str, Any]) -> None:
+        _append_json(self.path / "scores.jsonl", row)
+
+    def read_scores(self) -> list[dict[str, Any]]:
+        """Lines {step, metric, score}: how good the snapshot of that step is, lower is better."""
+        return _read_lines(self.path / "scores.jsonl", 0)[0]
+
+    def best_step(self) -> int | None:
+        """The step with the best score; None if nothing was scored yet."""
+        rows = [row for row in self.read_scores() if row["score"] is not None]
+        return min(rows, key=lambda row: row["score"])["step"] if rows else None
+
     def rewind(self, step: int) -> None:
-        """Forget metrics, samples and snapshots after `step`: the worker is about to compute them again."""
-        rows, _ = self.read_metrics()
-        kept = [row for row in rows if row["step"] <= step]
-        if (self.path / "metrics.jsonl").exists():
-            write_atomic(self.path / "metrics.jsonl", "".join(_json_line(row) for row in kept).encode())
+        """Forget metrics, scores, samples and snapshots after `step`: the worker is about to compute them again."""
+        for name in ("metrics.jsonl", "scores.jsonl"):
+            rows, _ = _read_lines(self.path / name, 0)
+            if (self.path / name).exists():
+                kept = [row for row in rows if row["step"] <= step]
+                write_atomic(self.path / name, "".join(_json_line(row) for row in kept).encode())
         for file in [*self._numbered("samples", ".png"), *self._numbered("snapshots", ".safetensors")]:
             if int(file.stem) > step:
                 file.unlink()
@@ -248,10 +262,10 @@ class RunDir:
 
 class Reporter:
     """The worker's status, written at every change and once a second by a thread, so that a long step or a download
-    does not look like death."""
+    does not look like death. A quiet one writes nothing."""
 
-    def __init__(self, run: RunDir, status: Status) -> None:
-        self._run, self._lock, self._done = run, threading.Lock(), threading.Event()
+    def __init__(self, run: RunDir, status: Status, quiet: bool = False) -> None:
+        self._run, self._lock, self._done, self.quiet = run, threading.Lock(), threading.Event(), quiet
         self.status = replace(status, pid=os.getpid(), host=socket.gethostname())
         self._thread = threading.Thread(target=self._beat, daemon=True, name="heartbeat")
 
@@ -268,7 +282,7 @@ class Reporter:
         """Change fields of the status; with `write=False` they reach the file at the next heartbeat."""
         with self._lock:
             self.status = replace(self.status, heartbeat=time.time(), **changes)
-            if write:
+            if write and not self.quiet:
                 self._run.write_status(self.status)
 
     def _beat(self) -> None:

@@ -11,14 +11,25 @@ import torch
 from torch import nn
 
 from ganlab.config import Config
+from ganlab.models.layers import (
+    Activation,
+    Head,
+    d_norm,
+    g_activation,
+    g_norm,
+    num_concatenated,
+    prepare,
+    with_class,
+    with_class_maps,
+)
 
 START = 4  # height and width of the smallest feature map
 
 
-def stages(config: Config) -> list[tuple[int, int]]:
+def stages(config: Config, width: int) -> list[tuple[int, int]]:
     """(features, kernel) of each step up from 4x4; the last one leads to the picture."""
     first_kernel = 3 if config.image_size == 28 else 4
-    return [(4 * config.width, first_kernel), (2 * config.width, 4), (config.width, 4)]
+    return [(4 * width, first_kernel), (2 * width, 4), (width, 4)]
 
 
 class DCGANGenerator(nn.Module):
@@ -26,20 +37,24 @@ class DCGANGenerator(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        features, kernels = zip(*stages(config), strict=True)
-        self.project = nn.Linear(config.latent_dim, features[0] * START**2, bias=False)
-        self.norms = nn.ModuleList(nn.BatchNorm2d(n) for n in features)
+        self.config = config
+        features, kernels = zip(*stages(config, config.width), strict=True)
+        num_inputs, plain = config.latent_dim + num_concatenated(config), config.norms[0] == "none"
+        self.project = nn.Linear(num_inputs, features[0] * START**2, bias=plain)
+        outputs = [*features[1:], config.channels]
+        self.norms = nn.ModuleList(g_norm(config, n) for n in features)
         self.ups = nn.ModuleList(
-            nn.ConvTranspose2d(n, m, k, stride=2, padding=1, bias=i == len(features) - 1)
-            for i, (n, m, k) in enumerate(zip(features, [*features[1:], config.channels], kernels, strict=True))
+            nn.ConvTranspose2d(n, m, k, stride=2, padding=1, bias=plain or m == config.channels)
+            for n, m, k in zip(features, outputs, kernels, strict=True)
         )
-        self.apply(init_weights)
+        self.act, self.last_norm = g_activation(config), g_norm(config, config.channels, last=True)
+        prepare(self, config.inits[0])
 
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
-        x = self.project(z).view(len(z), -1, START, START)
+    def forward(self, z: torch.Tensor, y: torch.Tensor | None = None) -> torch.Tensor:
+        x = self.project(with_class(self.config, z, y)).view(len(z), -1, START, START)
         for norm, up in zip(self.norms, self.ups, strict=True):
-            x = up(torch.relu(norm(x)))
-        return torch.tanh(x)
+            x = up(self.act(norm(x, y)))
+        return torch.tanh(self.last_norm(x, y))
 
 
 class DCGANDiscriminator(nn.Module):
@@ -47,25 +62,20 @@ class DCGANDiscriminator(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        features, kernels = zip(*reversed(stages(config)), strict=True)
-        layers: list[nn.Module] = []
-        for i, (n, m, k) in enumerate(zip([config.channels, *features], features, kernels, strict=False)):
-            layers.append(nn.Conv2d(n, m, k, stride=2, padding=1, bias=i == 0))
-            if i > 0:
-                layers.append(nn.BatchNorm2d(m))
-            layers += [nn.LeakyReLU(0.2), nn.Dropout2d(config.d_dropout)]
-        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(features[-1] * START**2, 1))
-        self.apply(init_weights)
+        self.config = config
+        features, kernels = zip(*reversed(stages(config, config.d_width or config.width)), strict=True)
+        inputs = [config.channels + num_concatenated(config), *features[:-1]]
+        self.norms = nn.ModuleList(d_norm(config, m, first=i == 0) for i, m in enumerate(features))
+        self.downs = nn.ModuleList(
+            nn.Conv2d(n, m, k, stride=2, padding=1, bias=i == 0 or not config.norms[1].startswith("batch"))
+            for i, (n, m, k) in enumerate(zip(inputs, features, kernels, strict=True))
+        )
+        self.act, self.dropout = Activation(config.leaky_slope), nn.Dropout2d(config.d_dropout)
+        self.head = Head(config, features[-1] * START**2)
+        prepare(self, config.inits[1], spectral=config.norms[1] == "spectral")
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.layers(images).squeeze(1).float()  # the loss in full precision, under autocast too
-
-
-def init_weights(module: nn.Module) -> None:
-    """N(0, 0.02) for weights, N(1, 0.02) for batch norm's scales, as in the paper's code."""
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-        nn.init.normal_(module.weight, 0.0, 0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.BatchNorm2d):
-        nn.init.normal_(module.weight, 1.0, 0.02)
+    def forward(self, images: torch.Tensor, y: torch.Tensor | None = None) -> torch.Tensor:
+        x = with_class_maps(self.config, images, y)
+        for norm, down in zip(self.norms, self.downs, strict=True):
+            x = self.dropout(self.act(norm(down(x))))
+        return self.head(x.flatten(1), y)

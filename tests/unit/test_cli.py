@@ -37,6 +37,8 @@ FLAGS = {
     "control": ["--until"],
     "sample": ["--num", "--seed", "--truncation", "--out"],
     "interpolate": ["--from", "--to", "--path", "--frames", "--fps", "--out"],
+    "timelapse": ["--out", "--fps", "--scale", "--max-frames"],
+    "plot": ["--out"],
     "list": ["--runs"],
 }
 

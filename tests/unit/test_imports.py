@@ -28,6 +28,7 @@ LAW = {
     "latent": ["errors"],
     "render": ["config", "errors", "latent", "program", "weights"],
     "export": ["errors", "files", "render"],
+    "plots": ["errors", "files", "rundir"],
     "catalog": ["errors", "render", "rundir"],
     "data": ["config", "errors"],
     "models": ["config"],

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from ganlab import export, render
+from ganlab import cli, export, render
 from ganlab.config import Config
-from ganlab.errors import ConfigError, WeightsError
+from ganlab.errors import ConfigError, RunError, WeightsError
 from ganlab.program import build_program
 from ganlab.render import Model, grid, load_model, strip, to_uint8, upscale
+from ganlab.rundir import RunDir
 from ganlab.weights import GENERATOR, save_arrays
 
 
@@ -326,3 +328,123 @@ def test_bounce_of_two_frames_shows_each_once():
 def test_a_gif_that_can_not_be_is_refused(num, fps):
     with pytest.raises(ConfigError, match=f"got {num} and"):
         export.gif_bytes(noise(num, 8, 8, 1), fps=fps)
+
+
+@pytest.mark.parametrize("bounce", [False, True])
+def test_the_last_frame_may_be_held(bounce):
+    frames = noise(4, 8, 8, 1)
+    plain = frames_of(read(export.gif_bytes(frames, fps=8, bounce=bounce)))[1]
+    pixels, times = frames_of(read(export.gif_bytes(frames, fps=8, bounce=bounce, hold=1.5)))
+    assert times == [*plain[:-1], 1500] and len(pixels) == (6 if bounce else 4)
+
+
+# --- a run's grids as a film -----------------------------------------------------------------------------------------
+
+
+def save_grids(run: RunDir, grids: np.ndarray) -> list[Path]:
+    """Grids (N, H, W, C) as samples at steps that are near at first and far later."""
+    steps = [0, *(2**i for i in range(30))][: min(len(grids), 8)]
+    steps += [200 * (i + 1) for i in range(len(grids) - len(steps))]
+    for step, picture in zip(steps, grids, strict=True):
+        export.save_image(run.sample_file(step), picture)
+    return run.samples()
+
+
+@pytest.mark.parametrize("size", [28, 32])
+def test_timelapse_shows_the_grids_in_order(size, tmp_path):
+    grids = noise(12, 8 * size, 8 * size, 1)
+    files = save_grids(RunDir(tmp_path), grids)
+    export.save_timelapse(tmp_path / "x.gif", files, fps=10)
+    gif = read((tmp_path / "x.gif").read_bytes())
+    assert gif.size == (8 * size, 8 * size) and gif.info["loop"] == 0
+    pixels, times = frames_of(gif)
+    assert times == [100] * 11 + [2000]
+    for shown, file, picture in zip(pixels, files, grids, strict=True):
+        np.testing.assert_array_equal(shown, np.broadcast_to(picture, shown.shape))
+        np.testing.assert_array_equal(shown, np.asarray(read(file.read_bytes()).convert("RGB")))
+
+
+def test_timelapse_of_colours_and_larger_pixels(tmp_path):
+    colours = np.array([[255, 0, 0], [0, 200, 30], [10, 20, 240], [255, 255, 255]], np.uint8)
+    grids = colours[noise(3, 8, 8) % 4]
+    export.save_timelapse(tmp_path / "x.gif", save_grids(RunDir(tmp_path), grids), scale=3)
+    pixels, times = frames_of(read((tmp_path / "x.gif").read_bytes()))
+    assert times[-1] == 2000 and sum(times[:2]) == 170  # two frames at 12 a second, in hundredths
+    for shown, picture in zip(pixels, grids, strict=True):
+        np.testing.assert_array_equal(shown, blocks(picture, 3))
+
+
+@pytest.mark.parametrize(("num", "most"), [(1, 200), (5, 5), (6, 5), (41, 5), (9, 2), (250, 200)])
+def test_timelapse_thins_evenly_and_keeps_both_ends(num, most, tmp_path):
+    levels = np.arange(num)
+    grids = np.broadcast_to(levels.astype(np.uint8)[:, None, None, None], (num, 4, 4, 1))
+    export.save_timelapse(tmp_path / "x.gif", save_grids(RunDir(tmp_path), grids), max_frames=most)
+    shown = np.array([frame[0, 0, 0] for frame in frames_of(read((tmp_path / "x.gif").read_bytes()))[0]])
+    assert len(shown) == min(num, most) and shown[0] == 0 and shown[-1] == num - 1
+    if num > 1:
+        gaps, even = np.diff(shown.astype(int)), (num - 1) / (len(shown) - 1)
+        assert gaps.min() >= np.floor(even) and gaps.max() <= np.ceil(even)
+
+
+def test_timelapse_names_a_file_that_is_damaged(tmp_path):
+    files = save_grids(RunDir(tmp_path / "run"), noise(5, 64, 64, 1))
+    whole = files[3].read_bytes()
+    for content in (b"", b"no picture", whole[: len(whole) // 2], whole[:30], b"GIF89a" + whole):
+        files[3].write_bytes(content)
+        with pytest.raises(RunError, match="000004.png is damaged"):
+            export.save_timelapse(tmp_path / "x.gif", files)
+    export.save_image(files[3], noise(32, 64, 1))
+    with pytest.raises(RunError, match=r"000004.png is \(32, 64, 1\), and .*000000.png is \(64, 64, 1\)"):
+        export.save_timelapse(tmp_path / "x.gif", files)
+    assert not (tmp_path / "x.gif").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "reason"),
+    [
+        ("x.png", {}, r"as \.gif"),
+        ("x.mp4", {}, r"as \.gif"),
+        ("x.gif", {"fps": 0}, "frames a second"),
+        ("x.gif", {"scale": 0}, "got 0 and 200"),
+        ("x.gif", {"scale": 17}, "got 17 and 200"),
+        ("x.gif", {"max_frames": 1}, "got 1 and 1"),
+    ],
+)
+def test_a_timelapse_that_can_not_be_is_refused(name, options, reason, tmp_path):
+    files = save_grids(RunDir(tmp_path / "run"), noise(3, 8, 8, 1))
+    with pytest.raises(ConfigError, match=reason):
+        export.save_timelapse(tmp_path / name, files, **options)
+    with pytest.raises(ConfigError, match="got 0"):
+        export.save_timelapse(tmp_path / "x.gif", [])
+    assert not (tmp_path / name).exists()
+
+
+def test_timelapse_by_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    grids = noise(5, 16, 16, 1)
+    save_grids(RunDir("runs/a"), grids)
+    cli.main(None, ["timelapse", "runs/a"])
+    cli.main(None, "timelapse runs/a --out b.gif --fps 4 --scale 2 --max-frames 3".split())
+    assert capsys.readouterr() == ("progress.gif\nb.gif\n", "")
+    assert len(frames_of(read(Path("progress.gif").read_bytes()))[0]) == 5
+    pixels, times = frames_of(read(Path("b.gif").read_bytes()))
+    assert times == [250, 250, 2000]
+    for shown, i in zip(pixels, (0, 2, 4), strict=True):
+        np.testing.assert_array_equal(shown[::2, ::2, :1], grids[i])
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        ("none", "none holds no run: there is no config.yaml in it."),
+        ("new", "new has no sample grids yet."),
+        ("a --out x.avi", "x.avi: pictures are written as .png, arrays as .npz, films as .gif; here .gif."),
+    ],
+)
+def test_timelapse_explains_what_it_can_not(argv, line, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    RunDir("new").open_config(Config())
+    save_grids(RunDir("a"), noise(2, 8, 8, 1))
+    with pytest.raises(SystemExit) as caught:
+        cli.main(None, ["timelapse", *argv.split()])
+    assert caught.value.code == 1 and capsys.readouterr().err == f"ganlab: {line}\n"

@@ -1,7 +1,7 @@
 """The app as its user feels it: `python -m benchmarks.app` (needs playwright and a chromium).
 
 Time from `streamlit run` to the first generated picture; from a slider to its picture, idle and while a run trains on
-the same machine; memory of the app's process and of the worker.
+the same machine; what the live page costs that run; memory of the app's process and of the worker.
 """
 
 from __future__ import annotations
@@ -58,6 +58,21 @@ def slider_to_picture(page: Page) -> str:
     return f"median {statistics.median(times):.0f} ms, p95 {times[int(0.95 * len(times))]:.0f} ms ({len(times)} moves)"
 
 
+def speed_while_watched(page: Page, run: RunDir, address: str, windows: int = 6, seconds: float = 15.0) -> str:
+    """Steps a second with the live page open against none, in turns; the median of the ratios."""
+    speeds: dict[bool, list[float]] = {True: [], False: []}
+    for i in range(2 * windows):
+        watched = i % 2 == 0
+        page.goto(f"{address}/train?run={run.name}" if watched else "about:blank")
+        page.wait_for_timeout(3000)
+        first = run.read_status()
+        page.wait_for_timeout(1000 * seconds)
+        last = run.read_status()
+        speeds[watched].append((last.step - first.step) / (last.heartbeat - first.heartbeat))
+    ratio = statistics.median(a / b for a, b in zip(speeds[True], speeds[False], strict=True))
+    return f"{ratio:.3f} of {statistics.median(speeds[False]):.1f} steps/s"
+
+
 def main() -> None:
     runs = Path(tempfile.mkdtemp())
     with socket.socket() as probe:
@@ -104,6 +119,7 @@ def main() -> None:
             speeds = [row["images_per_s"] for row in run.read_metrics()[0]]
             print(f"that run                              {statistics.median(speeds):.0f} images/s on one thread")
             print(f"memory of the app's process           {memory(server.pid):.0f} MB")
+            print(f"that run with the live page open      {speed_while_watched(page, run, address)}")
             print(f"memory of the worker                  {memory(worker.pid):.0f} MB")
             jobs.stop(run)
             worker.wait()

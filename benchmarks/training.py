@@ -1,27 +1,36 @@
 """Images a second of ganlab's training step against a textbook loop: `python -m benchmarks.training`.
 
-The textbook loop is that of most tutorials: a DataLoader with transforms, float32, one `.item()` a loss a step. Both
-train the same networks with the same batch and Adam, in turns, in one process; the median of the ratios is reported.
+The textbook loop is that of most tutorials: a DataLoader with transforms and two workers, float32, one `.item()` a loss
+a step. Both train the same networks with the same batch and Adam, in turns, in one process; the median of the ratios is
+reported. Pictures: the bundled digits, or random colour ones (the speed does not depend on what they show).
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.flop_counter import FlopCounterMode
 
+from ganlab.checkpoint import save_generator, save_state
 from ganlab.config import Config
 from ganlab.data import open_dataset
-from ganlab.models import build_discriminator, build_generator
+from ganlab.loop import pick_device
+from ganlab.models import build_discriminator, build_generator, sample_prior
 from ganlab.presets import preset
+from ganlab.rundir import RunDir
 from ganlab.trainer import Trainer
+
+PRESETS = ("mnist-dcgan", "cifar10-dcgan", "mnist-mlp-simple")
 
 
 class Pictures(Dataset):
@@ -39,22 +48,22 @@ class Pictures(Dataset):
         return tensor.sub_(0.5).div_(0.5)
 
 
-def textbook(config: Config, images: np.ndarray) -> Iterator[None]:
+def textbook(config: Config, images: np.ndarray, device: torch.device) -> Iterator[None]:
     """One step each time it is asked."""
-    netG, netD = build_generator(config), build_discriminator(config)
+    netG, netD = build_generator(config).to(device), build_discriminator(config).to(device)
     betas = (config.beta1, config.beta2)
     optimizerG = torch.optim.Adam(netG.parameters(), lr=config.learning_rate, betas=betas)
     optimizerD = torch.optim.Adam(netD.parameters(), lr=config.learning_rate, betas=betas)
     criterion = nn.BCEWithLogitsLoss()
     loader = DataLoader(Pictures(images), config.batch_size, shuffle=True, drop_last=True, num_workers=2,
                         persistent_workers=True)  # fmt: skip
-    ones, zeros = torch.ones(config.batch_size), torch.zeros(config.batch_size)
+    ones, zeros = torch.ones(config.batch_size, device=device), torch.zeros(config.batch_size, device=device)
     while True:
         for real in loader:
             netD.zero_grad()
-            errD_real = criterion(netD(real), ones)
+            errD_real = criterion(netD(real.to(device)), ones * (1 - config.label_smoothing))
             errD_real.backward()
-            fake = netG(torch.randn(config.batch_size, config.latent_dim))
+            fake = netG(sample_prior(config, config.batch_size, device=device))
             errD_fake = criterion(netD(fake.detach()), zeros)
             errD_fake.backward()
             optimizerD.step()
@@ -66,44 +75,118 @@ def textbook(config: Config, images: np.ndarray) -> Iterator[None]:
             yield
 
 
-def ours(config: Config, images: np.ndarray) -> Iterator[None]:
-    trainer = Trainer(config, torch.from_numpy(images))
+def ours(config: Config, images: np.ndarray, device: torch.device) -> Iterator[None]:
+    trainer = Trainer(config, torch.from_numpy(images).to(device))
     torch.set_flush_denormal(True)
     while True:
         trainer.train_step()
         yield
 
 
-def images_per_s(step: Callable[[], None], batch_size: int, seconds: float) -> float:
+def images_per_s(loop: Iterator[None], batch_size: int, seconds: float, device: torch.device) -> float:
     start, steps = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
-        step()
+        next(loop)
         steps += 1
+    if device.type == "cuda":
+        torch.cuda.synchronize()
     return steps * batch_size / (time.perf_counter() - start)
+
+
+def pictures(config: Config) -> np.ndarray:
+    if config.image_size == 28:
+        return open_dataset("mnist-5k").images
+    shape = (5000, config.image_size, config.image_size, config.channels)
+    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+
+def compare(name: str, rounds: int, seconds: float, device: torch.device, compiled: bool) -> None:
+    """Rows of one preset, at batch 128."""
+    config = preset(name).replace(batch_size=128)
+    images = pictures(config)
+    loops = {
+        "textbook": textbook(config, images, device),
+        "ganlab": ours(config, images, device),
+        "ganlab, float32": ours(config.replace(precision="float32"), images, device),
+    }
+    if compiled:
+        loops["ganlab, compiled"] = ours(config.replace(compile=True), images, device)
+    for loop in loops.values():
+        images_per_s(loop, config.batch_size, 2.0, device)  # warm-up
+    speeds: dict[str, list[float]] = {key: [] for key in loops}
+    for _ in range(rounds):
+        for key, loop in loops.items():
+            speeds[key].append(images_per_s(loop, config.batch_size, seconds, device))
+    for key, values in speeds.items():
+        ratio = statistics.median(a / b for a, b in zip(values, speeds["textbook"], strict=True))
+        print(f"| `{name}` | {key} | {statistics.median(values):,.0f} | {ratio:.2f}x |", flush=True)
+
+
+def saving(name: str, device: torch.device) -> None:
+    """What one save of the exact state and a snapshot costs, in steps."""
+    config = preset(name).replace(batch_size=128)
+    trainer = Trainer(config, torch.from_numpy(pictures(config)).to(device))
+    with tempfile.TemporaryDirectory() as folder:
+        run = RunDir(folder)
+
+        def save() -> None:
+            save_generator(run.snapshot_file(trainer.step), trainer)
+            save_state(run, trainer, 0.0)
+
+        step_s, save_s = seconds_of(trainer.train_step, 20), seconds_of(save, 10)
+        size = sum(file.stat().st_size for file in [*run.states(), *run.snapshots()][-2:]) / 1e6
+    share = save_s / (config.save_every * step_s)
+    print(f"| `{name}` | {1e3 * save_s:.0f} ms | {save_s / step_s:.1f} steps | {100 * share:.1f}% | {size:.0f} MB |")
+
+
+def seconds_of(act: Callable[[], None], times: int) -> float:
+    act()
+    start = time.perf_counter()
+    for _ in range(times):
+        act()
+    return (time.perf_counter() - start) / times
+
+
+def flops(name: str, device: torch.device) -> None:
+    """Arithmetic achieved: matrix products and convolutions of a step, by torch's own counter."""
+    config = preset(name)
+    config = config.replace(classes=[str(i) for i in range(10)]) if config.conditioning != "none" else config
+    trainer = Trainer(config, torch.from_numpy(pictures(config)).to(device))
+    draws = trainer._draw()
+    with FlopCounterMode(display=False) as counter:
+        trainer._update(draws)
+    loop = iter(trainer.train_step, object())
+    images_per_s(loop, 1, 5.0, device)
+    steps_per_s = images_per_s(loop, 1, 10.0, device)
+    total = counter.get_total_flops()
+    print(f"| `{name}` | {total / 1e9:.1f} GFLOP a step | {steps_per_s:.2f} steps/s | "
+          f"{total * steps_per_s / 1e12:.2f} TFLOP/s |")  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("presets", nargs="*", default=PRESETS)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=5.0, help="of each loop in each round")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--compile", action="store_true", help="also with torch.compile")
+    parser.add_argument("--flops", nargs="*", default=[], help="presets whose arithmetic to measure instead")
     arguments = parser.parse_args()
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, on the bundled digits")
-    for name in ("mnist-dcgan", "mnist-mlp"):
-        config = preset(name).replace(data="mnist-5k")
-        images = open_dataset("mnist-5k").images
-        loops = {"textbook": textbook(config, images), "ganlab": ours(config, images)}
-        for precision in ("float32",):
-            loops[f"ganlab {precision}"] = ours(config.replace(precision=precision), images)
-        for loop in loops.values():
-            images_per_s(lambda loop=loop: next(loop), config.batch_size, 2.0)  # warm-up
-        speeds: dict[str, list[float]] = {key: [] for key in loops}
-        for _ in range(arguments.rounds):
-            for key, loop in loops.items():
-                speeds[key].append(images_per_s(lambda loop=loop: next(loop), config.batch_size, arguments.seconds))
-        for key, values in speeds.items():
-            ratio = statistics.median(a / b for a, b in zip(values, speeds["textbook"], strict=True))
-            print(f"{name:<12} {key:<16} {statistics.median(values):8.0f} images/s   {ratio:5.2f}x")
+    device = pick_device(arguments.device)
+    where = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    print(f"torch {torch.__version__}, {device} ({where}), batch 128")
+    for name in arguments.flops:
+        flops(name, device)
+    if arguments.flops:
+        return
+    print("| preset | loop | images/s | ratio |\n|---|---|---|---|")
+    for name in arguments.presets:
+        compare(name, arguments.rounds, arguments.seconds, device, arguments.compile)
+    print("\n| preset | a save | as long as | of the training | on disk |\n|---|---|---|---|---|")
+    for name in arguments.presets:
+        saving(name, device)
 
 
 if __name__ == "__main__":
+    assert Path("ganlab").is_dir(), "run it from the project's root"
     main()

@@ -14,12 +14,13 @@ from ganlab.weights import GENERATOR, STATE, load_arrays, save_arrays
 
 def save_state(run: RunDir, trainer: Trainer, seconds: float) -> None:
     """Write the exact state of this step, then drop all but the newest few: should one be damaged, an older one
-    serves."""
+    serves. A later one is there only if it is damaged."""
     arrays, counters = trainer.state()
     file = run.state_file(trainer.step)
     save_arrays(file, arrays, kind=STATE, config=trainer.config, facts={**counters, "seconds": seconds})
-    for old in run.states()[: -trainer.config.keep_states]:
-        old.unlink()
+    kept = [f for f in run.states() if int(f.stem) <= trainer.step][-trainer.config.keep_states :]
+    for other in set(run.states()) - set(kept):
+        other.unlink()
 
 
 def load_newest_state(run: RunDir, trainer: Trainer) -> float | None:
@@ -36,7 +37,7 @@ def load_newest_state(run: RunDir, trainer: Trainer) -> float | None:
         except WeightsError as error:
             errors.append(str(error))
             continue
-        for message in errors:
+        for message in errors if trainer.world.leads else ():
             run.append_event("damaged state skipped", trainer.step, error=message)
         return float(facts["seconds"])
     if errors:

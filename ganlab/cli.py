@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import signal
 import sys
 import time
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 ModelArgument = Annotated[
     str, tyro.conf.arg(name="model", metavar="MODEL", help="A released name, a run directory, or RUN@STEP.")
 ]
+ClassArgument = Annotated[
+    str | None,
+    tyro.conf.arg(name="class", metavar="NAME", help="A conditional model's class, by name or index; else by seed."),
+]
 
 
 def main(started: float | None = None, argv: Sequence[str] | None = None) -> None:
@@ -40,6 +45,8 @@ def main(started: float | None = None, argv: Sequence[str] | None = None) -> Non
     except GanlabError as error:
         print(f"ganlab: {error}", file=sys.stderr)
         sys.exit(1)
+    except BrokenPipeError:
+        sys.exit(1)  # whoever read the output has seen enough
     except OSError as error:
         print(f"ganlab: {error.strerror or error}: {error.filename or 'is the disk full?'}", file=sys.stderr)
         sys.exit(1)
@@ -52,48 +59,73 @@ def _train(argv: list[str], started: float) -> None:
     """Train a GAN, or resume the run in --out. All hyperparameters can be set; --preset gives their defaults."""
     name = _early_flag(argv, "--preset")
     base = preset(name) if name else Config()
-    arguments: Any = tyro.cli(
-        _train_arguments(base, name), args=argv, prog="python -m ganlab train", description=_train.__doc__
-    )
-    values = {f.name: getattr(arguments, f.name) for f in dataclasses.fields(arguments)}
-    out, device, data_root = values.pop("out"), values.pop("device"), values.pop("data_root")
+    where = name or f"{Path(base.data).stem}-{base.model}"
+    own = [
+        _flag("preset", str | None, name, f"Defaults from one of: {', '.join(PRESETS)}."),
+        _flag("out", Path, Path("runs") / where, "The run directory.", aliases=["--outdir"]),
+        *_where_to_work(),
+    ]
+    values = _parsed("train", _train, [*own, *_hyperparameters(base)], argv)
     values.pop("preset")
-    config = Config(**values)
-    _work(RunDir(out), config, device, data_root, started=None)
+    work = {name: values.pop(name) for name in ("out", "device", "data_root", "threads")}
+    _work(RunDir(work.pop("out")), Config(**values), None, **work)
+
+
+def _fork(argv: list[str], started: float) -> None:
+    """Go on from a saved state of a run, as a new run, with other hyperparameters."""
+    from ganlab.fork import config_at, fork
+
+    parent = RunDir(argv[0]) if argv and not argv[0].startswith("-") else None
+    at = _early_flag(argv, "--at")
+    base = config_at(parent, int(at) if at and at.isdecimal() else None) if parent else Config()
+    own = [
+        _flag("run", tyro.conf.Positional[Path], dataclasses.MISSING, "The run to go on from; the first argument."),
+        _flag("out", Path, dataclasses.MISSING, "The new run's directory.", aliases=["--outdir"]),
+        _flag("at", int | None, None, "Step of the saved state; else the newest."),
+        *_where_to_work(),
+    ]
+    values = _parsed("fork", _fork, [*own, *_hyperparameters(base)], argv)
+    run, out, at_step = (values.pop(name) for name in ("run", "out", "at"))
+    work = {name: values.pop(name) for name in ("device", "data_root", "threads")}
+    changes = {name: value for name, value in values.items() if value != getattr(base, name)}
+    new = fork(RunDir(run), out, at=at_step, changes=changes)
+    _work(new, new.read_config(), None, **work)
 
 
 def _resume(argv: list[str], started: float) -> None:
     """Go on with a run, with the configuration that it has."""
-
-    def resume(run: Annotated[Path, tyro.conf.Positional], device: str = "auto", data_root: Path | None = None) -> None:
-        """Go on with a run, with the configuration that it has.
-
-        Args:
-            run: The run directory.
-            device: auto, cpu, cuda, cuda:1 or mps.
-            data_root: Folder of downloaded data sets.
-        """
-        _work(RunDir(run), RunDir(run).read_config(), device, data_root, started)
-
-    tyro.cli(resume, args=argv, prog="python -m ganlab resume")
+    own = [_flag("run", tyro.conf.Positional[Path], dataclasses.MISSING, "The run directory."), *_where_to_work()]
+    values = _parsed("resume", _resume, own, argv)
+    run = RunDir(values.pop("run"))
+    _work(run, run.read_config(), started, **values)
 
 
-def _work(run: RunDir, config: Config, device: str, data_root: Path | None, started: float | None) -> None:
-    """Train in this process, with a progress bar. Ctrl-C (or SIGTERM) saves and stops; a second one ends it at once."""
+def _work(
+    run: RunDir, config: Config, started: float | None, device: str, data_root: Path | None, threads: int | None
+) -> None:
+    """Train in this process, with a progress bar. Ctrl-C (or SIGTERM) saves and stops; a second one ends it at once.
+
+    Of the processes that torchrun starts, the first one speaks and obeys for all.
+    """
+    leads = os.environ.get("RANK", "0") == "0"
 
     def ask_to_stop(number: int, _: Any) -> None:
         signal.signal(number, signal.SIG_DFL)
-        run.request("stop")
+        if leads:
+            run.request("stop")
 
-    if run.exists and started is None:
+    if leads and run.exists and started is None:
         run.request("run")  # a person typed the command: whatever was asked before is over
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, ask_to_stop)
     from ganlab.loop import train
 
+    if not leads:
+        train(config, run.path, data_root=data_root, device=device, threads=threads, started=started)
+        return
     print(f"{run.path}: {config.model} on {config.data}", flush=True)
     with _Progress() as progress:
-        train(config, run.path, data_root=data_root, device=device, progress=progress, started=started)
+        train(config, run.path, data_root=data_root, device=device, threads=threads, progress=progress, started=started)
     status = run.read_status()
     print(
         f"{run.path}: {status.label} at step {status.step:,} of {status.total_steps:,}"
@@ -142,35 +174,38 @@ class _Progress:
         self.bar.update(status.step - self.bar.n)
 
 
-def _train_arguments(base: Config, preset_name: str | None) -> type:
-    """A dataclass of every flag of `train`, made from the config's own fields."""
-    types = hints()
-    where = preset_name or f"{Path(base.data).stem}-{base.model}"
-    own: list[tuple[str, Any, Any]] = [
-        (
-            "preset",
-            Annotated[str | None, tyro.conf.arg(help=f"Defaults from one of: {', '.join(PRESETS)}.")],
-            preset_name,
-        ),
-        ("out", Annotated[Path, tyro.conf.arg(help="The run directory.", aliases=["--outdir"])], Path("runs") / where),
-        (
-            "data_root",
-            Annotated[
-                Path | None, tyro.conf.arg(help="Folder of downloaded data sets (else $GANLAB_DATA, else ./data).")
-            ],
-            None,
-        ),
-        ("device", Annotated[str, tyro.conf.arg(help="auto, cpu, cuda, cuda:1 or mps.")], "auto"),
+Flag = tuple[str, Any, Any]  # name, annotated type, dataclass field
+
+
+def _flag(name: str, kind: Any, default: Any, help: str, aliases: Sequence[str] = ()) -> Flag:
+    argument = tyro.conf.arg(help=help.replace("%", "%%"), aliases=list(aliases))
+    return name, Annotated[kind, argument], dataclasses.field(default=default)
+
+
+def _where_to_work() -> list[Flag]:
+    return [
+        _flag("device", str, "auto", "auto, cpu, cuda, cuda:1 or mps."),
+        _flag("data_root", Path | None, None, "Folder of downloaded data sets (else $GANLAB_DATA, else ./data)."),
+        _flag("threads", int | None, None, "Threads of the CPU; else torch's choice. Another number rounds otherwise."),
     ]
+
+
+def _hyperparameters(base: Config) -> list[Flag]:
+    """A flag for every field of the config, with the defaults of `base`."""
+    flags = []
     for f in dataclasses.fields(Config):
         meta = f.metadata
         limits = f" [{meta['low']:,} to {meta['high']:,}]" if meta["low"] is not None else ""
-        argument = tyro.conf.arg(
-            help=f"{meta['help']}{limits}".replace("%", "%%"), aliases=[f"--{alias}" for alias in meta["aliases"]]
-        )
-        own.append((f.name, Annotated[types[f.name], argument], getattr(base, f.name)))
-    fields = [(name, hint, dataclasses.field(default=default)) for name, hint, default in own]
-    return dataclasses.make_dataclass("Train", fields)
+        aliases = [f"--{alias}" for alias in meta["aliases"]]
+        flags.append(_flag(f.name, hints()[f.name], getattr(base, f.name), meta["help"] + limits, aliases))
+    return flags
+
+
+def _parsed(name: str, command: Callable, flags: Sequence[Flag], argv: Sequence[str]) -> dict[str, Any]:
+    """The values of the flags, by name."""
+    made = dataclasses.make_dataclass(name.capitalize(), list(flags), kw_only=True)
+    arguments: Any = tyro.cli(made, args=argv, prog=f"python -m ganlab {name}", description=command.__doc__)
+    return {f.name: getattr(arguments, f.name) for f in dataclasses.fields(arguments)}
 
 
 def _early_flag(argv: Sequence[str], flag: str) -> str | None:
@@ -218,6 +253,7 @@ def _sample(argv: list[str], started: float) -> None:
         num: int = 64,
         seed: int = 0,
         truncation: float = 1.0,
+        class_: ClassArgument = None,
         out: Path = Path("samples.png"),
     ) -> None:
         """Generate pictures: a grid as PNG, or an array as NPZ.
@@ -226,13 +262,14 @@ def _sample(argv: list[str], started: float) -> None:
             num: How many pictures.
             seed: Picture i comes from seed + i.
             truncation: Factor on z; below 1: more typical, less varied.
-            out: A .png (a grid), or a .npz (`images`: uint8, N x H x W x C).
+            out: A .png (a grid), or a .npz (`images`: uint8, N x H x W x C; of a conditional model also `labels`).
         """
         from ganlab import catalog, export, render
 
-        pictures = catalog.load(model).sample(num, seed, truncation)
+        opened = catalog.load(model)
+        pictures = opened.sample(num, seed, truncation, class_)
         if out.suffix.lower() == ".npz":
-            export.save_npz(out, pictures)
+            export.save_npz(out, pictures, opened.labels_of(range(seed, seed + num), class_))
         else:
             export.save_image(out, render.grid(pictures))
         print(out)
@@ -248,6 +285,7 @@ def _interpolate(argv: list[str], started: float) -> None:
         from_: Annotated[int, tyro.conf.arg(name="from")] = 1,
         to: int = 2,
         path: Literal["slerp", "lerp"] = "slerp",
+        class_: ClassArgument = None,
         frames: int = 60,
         fps: int = 20,
         out: Path = Path("walk.gif"),
@@ -266,7 +304,9 @@ def _interpolate(argv: list[str], started: float) -> None:
         from ganlab.files import write_atomic
 
         opened = catalog.load(model)
-        pictures = opened.generate(latent.path(opened.z([from_, to]), frames, path))
+        label = opened.labels_of([from_], class_)  # one class all the way
+        z = latent.path(opened.z([from_, to]), frames, path)
+        pictures = opened.generate(z, None if label is None else label.repeat(frames))
         if out.suffix.lower() == ".gif":
             write_atomic(out, export.gif_bytes(pictures, fps=fps))
         else:
@@ -358,6 +398,7 @@ def _list(argv: list[str], started: float) -> None:
 COMMANDS: dict[str, Callable[[list[str], float], None]] = {
     "train": _train,
     "resume": _resume,
+    "fork": _fork,
     "control": _control,
     "sample": _sample,
     "interpolate": _interpolate,

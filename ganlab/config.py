@@ -225,12 +225,14 @@ class Config:
         """Whether a penalty on D's gradient asks for second derivatives."""
         return bool(self.r1_gamma or self.r2_gamma or self.gradient_penalty)
 
-    def total_steps(self, num_images: int) -> int:
-        """Steps that this config asks for on a data set of `num_images` pictures."""
+    def total_steps(self, num_images: int, step: int = 0, images_seen: int = 0) -> int:
+        """Steps that this config asks for on a data set of `num_images` pictures, of which `step` steps have shown
+        `images_seen`: maybe with another batch size or d_steps, since both can change on the way."""
         if self.steps is not None:
             return self.steps
         images = Fraction(str(self.epochs)) * num_images  # exact: 1.1 * 5000 is more than 5500 in floating point
-        return max(1, math.ceil(images / (self.num_real * self.d_steps)))
+        left = math.ceil((images - images_seen) / (self.num_real * self.d_steps))
+        return max(1, step + max(0, left))
 
     def replace(self, **changes: Any) -> Config:
         """A copy with `changes`, checked like the original. Raises ConfigError for an unknown name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -91,7 +92,10 @@ def train(
             config = world.agree(run.open_config(config) if world.leads else None)
             status = dataclasses.replace(run.read_status(), state="starting", error="", device=str(target), eta_s=None)
             with Reporter(run, status, quiet=not world.leads) as reporter, _failures_reported(run, reporter):
-                data = data or _open_data(config, data_root)[1]
+                if data is None:
+                    config, data = _open_data(config, data_root)
+                    if world.leads:
+                        run.open_config(config)  # names the classes, where the run was only prepared
                 reporter.update(num_images=len(data.images), total_steps=config.total_steps(len(data.images)))
                 images, labels = (torch.from_numpy(a).to(target) for a in (data.images, data.labels))
                 trainer = Trainer(config, images, labels, world)
@@ -129,9 +133,12 @@ def _open_data(config: Config, data_root: str | Path | None) -> tuple[Config, Da
 
 
 def _with_classes_of(config: Config, run: RunDir) -> Config:
-    """The config with the classes that the run found in its data, if it names none itself."""
-    named = config.classes or config.conditioning == "none"
-    return config if named else config.replace(classes=run.read_config().classes)
+    """The config with the classes as the run found them in its data, if it names the same or none."""
+    if config.conditioning == "none":
+        return config
+    found = run.read_config().classes
+    named, known = ({name.strip().casefold() for name in names} for names in (config.classes, found))
+    return config.replace(classes=found) if not named or named == known else config
 
 
 def _check_shares(config: Config, world: World) -> None:
@@ -161,6 +168,18 @@ def _failures_reported(run: RunDir, reporter: Reporter) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def _no_subnormals() -> Iterator[None]:
+    """Round subnormal numbers to 0: they would slow a CPU down by an order of magnitude. Then again as before, since
+    the caller may count on them."""
+    before = sys.float_info.min / 2 == 0
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
+
+
 class _Loop:
     """State that lives as long as one worker: what was saved, what was asked, how fast it goes.
 
@@ -170,7 +189,7 @@ class _Loop:
     def __init__(self, run: RunDir, trainer: Trainer, reporter: Reporter, progress: Progress, started: float) -> None:
         self.run, self.trainer, self.reporter, self.progress = run, trainer, reporter, progress
         self.leads = trainer.world.leads
-        self.seconds = 0.0
+        self.seconds, self.config = 0.0, trainer.config  # without the changes that are made on the way
         self._go_back()
         self.saved_step = trainer.step if run.states() else -1
         self.requests = Requests(run, started, trainer.world)
@@ -191,10 +210,10 @@ class _Loop:
         """Train to the end, or to a stop; after a divergence once more from the last save, if the config says so."""
         kind, trainer = "resumed" if self.trainer.step else "started", self.trainer
         self._event(kind, device=str(trainer.device), threads=torch.get_num_threads(), processes=trainer.world.size)
-        torch.set_flush_denormal(True)  # subnormal numbers would slow a CPU down by an order of magnitude
         while True:
             try:
-                return self._steps()
+                with _no_subnormals():
+                    return self._steps()
             except Diverged as error:
                 if trainer.config.on_divergence == "stop" or self.rolled_back:
                     raise
@@ -247,17 +266,19 @@ class _Loop:
         self.tick_images = trainer.images_seen
 
     def _roll_back(self, error: Diverged) -> None:
-        """Go on from the last save with half the step sizes."""
+        """Go on from the last save with half the step sizes. Changes made since then come again at their step."""
         lost, config = self.trainer.step, self.trainer.config
         self._go_back()
+        self.trainer.configure(self.config)
+        self.requests.replay()
         self.rolled_back, self.saved_step = True, self.trainer.step
-        self._event("rolled back", lost_step=lost, error=str(error))
         halves = {
             name: [rate, max(rate / 2, 1e-6)]
             for name in ("learning_rate", "d_learning_rate")
             if (rate := getattr(config, name)) is not None
         }
         self.requests.change(self.trainer.step, halves)
+        self._event("rolled back", lost_step=lost, error=str(error))
 
     # --- what the worker writes --------------------------------------------------------------------------------------
 

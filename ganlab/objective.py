@@ -87,5 +87,5 @@ def _targets(config: Config, logits: torch.Tensor) -> tuple[losses.Target, losse
     real, fake = 1.0 - config.label_smoothing, 0.0
     if not config.label_flip:
         return real, fake
-    flipped = torch.rand((2, len(logits)), device=logits.device) < config.label_flip
-    return torch.where(flipped[0], fake, real), torch.where(flipped[1], real, fake)
+    flipped = (torch.rand((2, len(logits)), device=logits.device) < config.label_flip).float()
+    return real + (fake - real) * flipped[0], fake + (real - fake) * flipped[1]

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ganlab import latent
 from ganlab.config import Config
 from ganlab.errors import ConfigError, WeightsError
-from ganlab.program import Program, build_program, to_onnx
+from ganlab.program import Program, build_program
 from ganlab.weights import GENERATOR, load_arrays
 
 if TYPE_CHECKING:
@@ -34,9 +35,22 @@ class Model:
         self.name, self.config, self.program, self.facts = name, config, program, facts
         self.num_threads = num_threads
 
+    @property
+    def num_classes(self) -> int:
+        """Classes that it was told of in training; 0 if it is unconditional."""
+        return self.program.num_classes
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Their names; none if it is unconditional."""
+        return self.config.classes if self.num_classes else ()
+
     @cached_property
     def onnx(self) -> bytes:
-        """The generator as an ONNX model: `z` (N, latent_dim) to `image` (N, C, H, W) in [-1, 1]."""
+        """The generator as an ONNX model: `z` (N, latent_dim), and class weights `y` (N, num_classes) if it is
+        conditional, to `image` (N, C, H, W) in [-1, 1]."""
+        from ganlab.onnx_graph import to_onnx
+
         return to_onnx(self.program)
 
     @cached_property
@@ -53,30 +67,85 @@ class Model:
         """Latent vectors of seeds, float32 (N, latent_dim), drawn from the prior and scaled by `truncation`."""
         return latent.truncate(latent.from_seeds(seeds, self.config.latent_dim, self.config.prior), truncation)
 
-    def generate(self, z: np.ndarray) -> np.ndarray:
+    def index_of(self, label: str | int) -> int:
+        """The index of a class, by its name (in any case) or its index; a name goes first, for digits are names.
+
+        Raises ConfigError that lists the classes.
+        """
+        if not self.num_classes:
+            raise ConfigError(f"{self.name} knows no classes: it was trained without; got class {label!r}.")
+        if isinstance(label, str):
+            for names, wanted in ((self.classes, label), ([x.casefold() for x in self.classes], label.casefold())):
+                if wanted in names:
+                    return names.index(wanted)
+        if str(label).isdecimal() and int(label) < self.num_classes:
+            return int(label)
+        raise ConfigError(
+            f"{self.name} has no class {label!r}. Its classes: {', '.join(self.classes)}; "
+            f"or an index from 0 to {self.num_classes - 1}."
+        )
+
+    def labels_of(self, seeds: Iterable[int], label: str | int | None = None) -> np.ndarray | None:
+        """The class of each seed, int64 (len(seeds),): `label` of all if it is given, else they go round by seed.
+
+        None if the model is unconditional. Raises ConfigError for a class that it lacks.
+        """
+        if label is not None:
+            index = self.index_of(label)
+            return np.array([index for _ in seeds], np.int64)
+        return np.array([seed % self.num_classes for seed in seeds], np.int64) if self.num_classes else None
+
+    def generate(self, z: ArrayLike, y: ArrayLike | None = None) -> np.ndarray:
         """Pictures of latent vectors (N, latent_dim): uint8 (N, H, W, C).
 
-        Raises ConfigError if z has another shape, or holds NaN or infinity.
+        A conditional model also takes `y`: the class of each as an index (N,), or weights of the classes
+        (N, num_classes) from 0 to 1, of which each row sums to 1. Raises ConfigError if z or y has another shape, is
+        out of range, or holds NaN or infinity.
         """
         z = np.asarray(z, np.float32)
         if z.ndim != 2 or z.shape[1] != self.config.latent_dim:
             raise ConfigError(f"z has shape {z.shape}; {self.name} takes (N, {self.config.latent_dim}).")
         if not np.isfinite(z).all():
             raise ConfigError("z holds numbers that are not finite.")
+        inputs = {"z": z}
+        if (weights := self._class_weights(y, len(z))) is not None:
+            inputs["y"] = weights
         channels, height, width = self.program.image_shape
         images = np.empty((len(z), height, width, channels), np.uint8)
         for i in range(0, len(z), BATCH):
-            floats = self._session.run(None, {"z": z[i : i + BATCH]})[0]
+            floats = self._session.run(None, {name: rows[i : i + BATCH] for name, rows in inputs.items()})[0]
             images[i : i + BATCH] = to_uint8(floats).transpose(0, 2, 3, 1)
         return images
 
-    def from_seeds(self, seeds: Iterable[int], truncation: float = 1.0) -> np.ndarray:
-        """The picture of each seed: uint8 (len(seeds), H, W, C)."""
-        return self.generate(self.z(seeds, truncation))
+    def _class_weights(self, y: ArrayLike | None, num: int) -> np.ndarray | None:
+        """What the program takes for `y`, float32 (num, num_classes); None if the model is unconditional."""
+        k = self.num_classes
+        if not k:
+            if y is not None:
+                raise ConfigError(f"{self.name} knows no classes: it was trained without. Leave y out.")
+            return None
+        takes = f"{self.name} takes class indices ({num},) or class weights ({num}, {k})"
+        if y is None:
+            raise ConfigError(f"y is missing: {takes}, of {', '.join(self.classes)}.")
+        y = np.asarray(y)
+        if y.shape == (num,) and np.issubdtype(y.dtype, np.integer):
+            if ((y < 0) | (y >= k)).any():
+                raise ConfigError(f"y holds a class from {y.min()} to {y.max()}; {self.name} has 0 to {k - 1}.")
+            return np.eye(k, dtype=np.float32)[y]
+        if y.shape != (num, k) or y.dtype.kind not in "fiu":
+            raise ConfigError(f"y has shape {y.shape} and type {y.dtype}; {takes}.")
+        if not ((y >= 0).all() and (abs(y.sum(1) - 1) < 1e-3).all()):  # NaN is neither
+            raise ConfigError("y holds class weights that are below 0, or that don't sum to 1 for each picture.")
+        return y.astype(np.float32)
 
-    def sample(self, num: int, seed: int = 0, truncation: float = 1.0) -> np.ndarray:
-        """The pictures of the `num` seeds from `seed` on: uint8 (num, H, W, C)."""
-        return self.from_seeds(range(seed, seed + num), truncation)
+    def from_seeds(self, seeds: Iterable[int], truncation: float = 1.0, label: str | int | None = None) -> np.ndarray:
+        """The picture of each seed: uint8 (len(seeds), H, W, C). `label`: the class of all; see `labels_of`."""
+        seeds = list(seeds)
+        return self.generate(self.z(seeds, truncation), self.labels_of(seeds, label))
+
+    def sample(self, num: int, seed: int = 0, truncation: float = 1.0, label: str | int | None = None) -> np.ndarray:
+        """The pictures of the `num` seeds from `seed` on: uint8 (num, H, W, C). `label`: see `labels_of`."""
+        return self.from_seeds(range(seed, seed + num), truncation, label)
 
 
 def load_model(path: Path, name: str | None = None, num_threads: int = 1) -> Model:

@@ -25,7 +25,11 @@ class Requests:
         self.run, self.started, self.world = run, started, world
         self.command, self.until = "run", None
         self._seen, self._next_look = -1, 0.0
-        events = run.read_events()
+        self.replay()
+
+    def replay(self) -> None:
+        """Schedule, from the first step on, every change that the run's events tell of."""
+        events = self.world.agree(self.run.read_events() if self.world.leads else None)
         self.pending: list[dict[str, Any]] = []
         for event in events:
             if event["event"] == "changed":
@@ -44,7 +48,7 @@ class Requests:
 
     def _is_time(self, step: int) -> bool:
         if self.world.size > 1:
-            return step % POLL_STEPS == 0
+            return self._seen < 0 or step % POLL_STEPS == 0
         now = time.monotonic()
         if now < self._next_look:
             return False

@@ -132,6 +132,8 @@ class RunDir:
         """
         if self.exists:
             changed = differences(old := self.read_config(), config)
+            if old.conditioning != "none" and not old.classes:
+                changed.pop("classes", None)  # all that there are: the worker has found out their names
             if changed:
                 rows = "\n".join(f"  {name}: {a!r} in the run, {b!r} asked for" for name, (a, b) in changed.items())
                 raise RunError(
@@ -164,10 +166,12 @@ class RunDir:
         until: int | None = None,
         changes: Mapping[str, Any] | None = None,
     ) -> Control:
-        """Ask the worker for something. Changes asked for earlier stay asked for until the worker has made them."""
+        """Ask the worker for something. Changes asked for earlier stay asked for until the worker has answered them."""
         with FileLock(self.path / ".control.lock", timeout=10):
             old = self.read_control()
-            new = Control(old.version + 1, time.time(), command, until, {**(old.changes or {}), **(changes or {})})
+            answered = max((event.get("version", 0) for event in self.read_events()), default=0)
+            waiting = {} if old.version <= answered else old.changes or {}
+            new = Control(old.version + 1, time.time(), command, until, {**waiting, **(changes or {})})
             write_atomic(self.path / "control.json", json.dumps(asdict(new)).encode())
         return new
 
@@ -222,7 +226,8 @@ class RunDir:
         return min(rows, key=lambda row: row["score"])["step"] if rows else None
 
     def rewind(self, step: int) -> None:
-        """Forget metrics, scores, samples and snapshots after `step`: the worker is about to compute them again."""
+        """Forget metrics, scores, samples and snapshots after `step`: the worker is about to compute them again. What
+        a killed worker left half-written goes too."""
         for name in ("metrics.jsonl", "scores.jsonl"):
             rows, _ = _read_lines(self.path / name, 0)
             if (self.path / name).exists():
@@ -230,6 +235,9 @@ class RunDir:
                 write_atomic(self.path / name, "".join(_json_line(row) for row in kept).encode())
         for file in [*self._numbered("samples", ".png"), *self._numbered("snapshots", ".safetensors")]:
             if int(file.stem) > step:
+                file.unlink()
+        for folder in ("samples", "snapshots", "state"):  # where nobody but the worker writes
+            for file in (self.path / folder).glob(".*.tmp"):
                 file.unlink()
 
     # --- numbered files ------------------------------------------------------------------------------------------

@@ -92,15 +92,16 @@ class Trainer:
 
     def configure(self, config: Config) -> None:
         """Take hyperparameters; of a running training only the live ones may differ."""
-        self.config, self._graph = config, None
+        self.config = config
+        self._graph: tuple[Draws, torch.cuda.CUDAGraph] | None = None
         for optimiser in self.optimisers.values():
             for group in optimiser.param_groups:
                 group["betas"] = (config.beta1, config.beta2)
 
     @property
     def total_steps(self) -> int:
-        """Steps that the config asks for."""
-        return self.config.total_steps(len(self.images))
+        """Steps that the config asks for, those taken included."""
+        return self.config.total_steps(len(self.images), self.step, self.images_seen)
 
     def train_step(self) -> None:
         """D `d_steps` times, then G `g_steps` times, then the average (Goodfellow et al. 2014, algorithm 1)."""
@@ -184,7 +185,7 @@ class Trainer:
 
     def _update(self, draws: Draws) -> None:
         """All updates of one step. Where both networks take one, G is judged by the pictures that D has just seen."""
-        config, fake = self.config, None
+        config, fake = self.config, torch.empty(0)
         reuse = config.d_steps == config.g_steps == 1 and config.d_batches == "separate"
         for index, z, y in zip(draws.real, draws.z_d, draws.y_d, strict=True):
             with torch.set_grad_enabled(reuse), self._autocast():

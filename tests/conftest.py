@@ -1,15 +1,23 @@
-"""Shared by all tests: small configurations, a cache and a runs folder of their own."""
+"""Shared by all tests: small configurations, folders of their own, and what makes two runs the same."""
 
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported, for the workers too: tiny networks gain from no more
 
+import numpy as np
 import pytest
 
 from ganlab.config import Config
+from ganlab.rundir import RunDir
+from ganlab.weights import GENERATOR, STATE, load_arrays
+
+WALL_CLOCK = ("seconds", "images_per_s")
+PATIENCE = 120  # seconds for what takes one on a machine that has nothing else to do
 
 
 @pytest.fixture(autouse=True)
@@ -27,3 +35,39 @@ def tiny() -> Config:
     return Config(
         data="mnist-5k", width=8, latent_dim=8, batch_size=16, steps=12, log_every=3, sample_every=4, save_every=5
     )
+
+
+def wait_for(condition: Callable[[], object], says: Callable[[], object] = lambda: "nothing happened") -> None:
+    """Look until the condition holds; after PATIENCE seconds fail with what `says` says."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, says()
+        time.sleep(0.01)
+
+
+def newest_state(run: RunDir) -> dict[str, np.ndarray]:
+    return load_arrays(run.states()[-1], kind=STATE)[0]
+
+
+def content(file: Path, kind: str) -> dict[str, tuple[str, bytes]]:
+    """The arrays in a file, bit for bit; the file itself is not, for safetensors writes its header in any order."""
+    return {name: (str(array.shape), array.tobytes()) for name, array in load_arrays(file, kind=kind)[0].items()}
+
+
+def lines(run: RunDir) -> list[dict]:
+    """All metrics, but for those that measure time."""
+    return [{k: v for k, v in row.items() if k not in WALL_CLOCK} for row in run.read_metrics()[0]]
+
+
+def assert_same_run(a: RunDir, b: RunDir) -> None:
+    """Weights of G, D and the average, both optimisers, every line of metrics, every score, snapshot and sample: bit
+    for bit."""
+    one, two = (content(run.states()[-1], STATE) for run in (a, b))
+    assert [name for name in one.keys() | two.keys() if one.get(name) != two.get(name)] == []
+    assert lines(a) == lines(b)
+    assert a.read_scores() == b.read_scores()
+    assert [f.name for f in a.samples()] == [f.name for f in b.samples()]
+    assert [f.name for f, g in zip(a.samples(), b.samples(), strict=True) if f.read_bytes() != g.read_bytes()] == []
+    assert [f.name for f in a.snapshots()] == [f.name for f in b.snapshots()]
+    for f, g in zip(a.snapshots(), b.snapshots(), strict=True):
+        assert content(f, GENERATOR) == content(g, GENERATOR), f.name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import altair as alt
@@ -11,11 +12,15 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from ganlab.app.controls import label, value_text
 from ganlab.rundir import RunDir
 
+GREY = "#85828f"  # seen in light and in dark
 BUCKETS = 120  # each keeps its smallest and largest value of every line: at most some 500 points
 LOSSES = {"loss_g": "Generator", "loss_d": "Discriminator"}
 VERDICTS = {"d_fake": "on generated pictures, D(G(z))", "d_real": "on real pictures, D(x)"}
+
+Marks = tuple[tuple[int, str], ...]  # (step, what happened there)
 
 
 def draw_losses(rows: list[dict[str, Any]], events: list[dict[str, Any]]) -> None:
@@ -32,6 +37,31 @@ def draw_verdicts(rows: list[dict[str, Any]], events: list[dict[str, Any]]) -> N
     _draw(rows, events, tuple(VERDICTS.items()), (0.0, 1.0), alt_text)
 
 
+def draw_scores(scores: list[dict[str, Any]], best: dict[str, Any], events: list[dict[str, Any]]) -> None:
+    """The generator's score over steps, with a ring around the best one."""
+    alt_text = f"The best of {len(scores)} scores is {best['score']:.3g}, at step {best['step']}."
+    table = pd.DataFrame(thin(scores, ["score"]), columns=["step", "score"])
+    ringed = pd.DataFrame([best], columns=["step", "score"])
+    _show(_score_spec(bool(marks_of(events))), 180, alt_text, events, rows=table, best=ringed)
+
+
+def marks_of(events: list[dict[str, Any]]) -> Marks:
+    """What happened to a run at which step, in words, for a line on its charts."""
+    words: dict[int, list[str]] = {}
+    for event in events:
+        if event["event"] == "changed":
+            changes = event["changes"].items()
+            said = [f"{label(name)}: {value_text(name, a)} to {value_text(name, b)}" for name, (a, b) in changes]
+        elif event["event"] == "rolled back":
+            said = [f"went back here from step {event['lost_step']:,}"]
+        elif event["event"] == "forked":
+            said = [f"forked from {Path(event['parent']).name}"]
+        else:
+            continue
+        words.setdefault(event["step"], []).extend(said)
+    return tuple((step, "; ".join(said)) for step, said in sorted(words.items()))
+
+
 def _draw(
     rows: list[dict[str, Any]],
     events: list[dict[str, Any]],
@@ -41,20 +71,25 @@ def _draw(
 ) -> None:
     table = pd.DataFrame(thin(rows, [name for name, _ in lines]), columns=["step", *(name for name, _ in lines)])
     table = table.rename(columns=dict(lines))
-    changes = tuple(sorted({e["step"] for e in events if e["event"] == "changed"}))
-    spec = _spec(tuple(label for _, label in lines), domain, changes, points=len(table) < 30)
-    st.vega_lite_chart(table, spec, height=230, alt=alt_text)
+    spec = _spec(tuple(who for _, who in lines), domain, bool(marks_of(events)), points=len(table) < 30)
+    _show(spec, 230, alt_text, events, rows=table)
+
+
+def _show(
+    spec: dict[str, Any], height: int, alt_text: str, events: list[dict[str, Any]], **tables: pd.DataFrame
+) -> None:
+    """A chart with its data, each table by the name that the chart knows it by."""
+    tables["marks"] = pd.DataFrame(marks_of(events), columns=["step", "text"])
+    st.vega_lite_chart(None, {**spec, "datasets": tables}, height=height, alt=alt_text)
 
 
 @lru_cache(maxsize=32)
-def _spec(
-    labels: tuple[str, ...], domain: tuple[float, float] | None, changes: tuple[int, ...], points: bool
-) -> dict[str, Any]:
+def _spec(labels: tuple[str, ...], domain: tuple[float, float] | None, marks: bool, points: bool) -> dict[str, Any]:
     """A chart without data, made once: Altair's own checks cost more than drawing."""
     scale = alt.Scale(domain=list(domain)) if domain else alt.Scale(zero=False)
-    base = alt.Chart().transform_fold(list(labels), as_=["who", "value"])
+    base = alt.Chart(alt.NamedData("rows")).transform_fold(list(labels), as_=["who", "value"])
     chart = base.mark_line(strokeWidth=1.75, point=points).encode(
-        x=alt.X("step:Q", title="Step", axis=alt.Axis(tickMinStep=1, format="~s", grid=False)),
+        x=_steps(),
         y=alt.Y("value:Q", title=None, scale=scale),
         color=alt.Color(
             "who:N",
@@ -65,13 +100,30 @@ def _spec(
         strokeDash=alt.StrokeDash("who:N", sort=list(labels), legend=None),
         tooltip=[alt.Tooltip("step:Q"), alt.Tooltip("who:N", title="line"), alt.Tooltip("value:Q", format=".3f")],
     )
-    if changes:
-        marks = alt.Chart(alt.InlineData([{"change": step} for step in changes]))
-        rules = marks.mark_rule(strokeDash=[2, 3], opacity=0.6).encode(
-            x="change:Q", tooltip=[alt.Tooltip("change:Q", title="hyperparameters changed at step")]
-        )
-        chart = alt.layer(chart, rules)
-    spec = chart.to_dict(validate=False)
+    return _finished([chart], marks)
+
+
+@lru_cache
+def _score_spec(marks: bool) -> dict[str, Any]:
+    rows, best = alt.Chart(alt.NamedData("rows")), alt.Chart(alt.NamedData("best"))
+    x, y = _steps(), alt.Y("score:Q", title=None, scale=alt.Scale(zero=False))
+    tooltip = [alt.Tooltip("step:Q", format=","), alt.Tooltip("score:Q", format=".3g")]
+    line = rows.mark_line(strokeWidth=1.75, point=True).encode(x=x, y=y, tooltip=tooltip)
+    ring = best.mark_point(size=140, strokeWidth=2).encode(x=x, y=y, tooltip=tooltip)
+    return _finished([line, ring], marks)
+
+
+def _steps() -> alt.X:
+    return alt.X("step:Q", title="Step", axis=alt.Axis(tickMinStep=1, format="~s", grid=False))
+
+
+def _finished(layers: list[alt.Chart], marks: bool) -> dict[str, Any]:
+    """The layers, and perhaps a vertical line wherever something happened to the run."""
+    if marks:
+        rule = alt.Chart(alt.NamedData("marks")).mark_rule(strokeDash=[2, 3], color=GREY)
+        tooltip = [alt.Tooltip("step:Q", format=","), alt.Tooltip("text:N", title="here")]
+        layers = [*layers, rule.encode(x=_steps(), tooltip=tooltip)]
+    spec = alt.layer(*layers).to_dict(validate=False)
     spec["padding"] = {"left": 0, "top": 0, "right": 8, "bottom": 0}
     return spec
 

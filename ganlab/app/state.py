@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -25,6 +26,23 @@ def runs_folder() -> Path:
 def runs() -> list[RunDir]:
     """All runs, the most recently active first."""
     return list_runs(runs_folder())
+
+
+def free_name(stem: str) -> str:
+    """The first of stem-1, stem-2, … that no run has."""
+    return next(name for i in range(1, 10_000) if not (runs_folder() / (name := f"{stem}-{i}")).exists())
+
+
+def problem_with_name(name: str) -> str | None:
+    """Why a new run can't be called so; None if it can."""
+    if not re.fullmatch(r"[\w][\w.-]*", name):
+        return "A name is letters, digits, dots and dashes."
+    return f"There is a run called {name} already." if (runs_folder() / name).exists() else None
+
+
+def stem_of(data: str) -> str:
+    """The short name of a data set: of a path its last part, without an ending."""
+    return re.sub(r"[^\w-]+", "-", data.replace("\\", "/").rsplit("/", 1)[-1].rsplit(".", 1)[0])
 
 
 def label_of(run: RunDir) -> str:

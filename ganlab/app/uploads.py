@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import NamedTuple
 
 import numpy as np
 import streamlit as st
@@ -19,8 +20,17 @@ PREVIEW = 10  # pictures
 Shape = tuple[int, int]  # (image_size, channels)
 
 
-def choose_data() -> tuple[str | None, Shape, tuple[str, ...]]:
-    """Widgets for data set and classes: (what Config.data takes, or None so far; shape; classes)."""
+class Chosen(NamedTuple):
+    """What to learn from."""
+
+    data: str | None  # as Config.data takes it; None: nothing so far
+    shape: Shape
+    classes: tuple[str, ...] = ()  # only these; empty: all
+    has_classes: bool = False
+
+
+def choose_data() -> Chosen:
+    """Widgets for data set and classes."""
     names = sorted(DATASETS, key=lambda name: not is_on_disk(name))
     name = st.selectbox(
         "Data set", [*names, OWN], format_func=_label, key="data",
@@ -32,7 +42,7 @@ def choose_data() -> tuple[str | None, Shape, tuple[str, ...]]:
     classes = st.multiselect(
         "Classes", info.classes, placeholder="All", key=f"classes_{name}", help="Learn only some of them."
     )
-    return name, (info.image_size, info.channels), tuple(classes)
+    return Chosen(name, (info.image_size, info.channels), tuple(classes), has_classes=True)
 
 
 def _label(name: str) -> str:
@@ -41,7 +51,7 @@ def _label(name: str) -> str:
     return DATASETS[name].label + ("" if is_on_disk(name) else ", to be downloaded")
 
 
-def _own_pictures() -> tuple[str | None, Shape, tuple[str, ...]]:
+def _own_pictures() -> Chosen:
     """A zip from the browser, or a path on the app's machine; looked into at once, so that errors show here."""
     uploaded = st.file_uploader(
         "Zip of pictures", type="zip", max_upload_size=MAX_UPLOAD, key="zip",
@@ -53,15 +63,15 @@ def _own_pictures() -> tuple[str | None, Shape, tuple[str, ...]]:
     shape = (int(size), 3 if colour else 1)
     source = _stored(uploaded.getvalue()) if uploaded else path
     if not source:
-        return None, shape, ()
+        return Chosen(None, shape)
     try:
         summary, names = _look_into(source, shape)
     except GanlabError as error:
         st.error(str(error), icon=":material/broken_image:")
-        return None, shape, ()
+        return Chosen(None, shape)
     st.caption(summary)
     classes = st.multiselect("Classes", names, placeholder="All", key="own_classes") if names else []
-    return source, shape, tuple(classes)
+    return Chosen(source, shape, tuple(classes), has_classes=bool(names))
 
 
 @st.cache_data(max_entries=32, show_spinner=False)

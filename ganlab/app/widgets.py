@@ -25,11 +25,14 @@ Choice = TypeVar("Choice", int, str)
 
 MAX_SEED = 2**31 - 1
 CODE = 520  # width of code, in pixels of the page
+OWN_CLASS = "Each seed's own"
 GAP = 2  # between pictures, in pixels of the page
 
 FAMILIES = {
     "mlp": "A multilayer perceptron, the network of the first GAN (Goodfellow et al., 2014).",
     "dcgan": "A deep convolutional GAN: it grows a picture from coarse to fine (Radford et al., 2015).",
+    "sn-conv": "A convolutional GAN that spectral norm keeps steady (Miyato et al., 2018).",
+    "sn-resnet": "A GAN of residual blocks that spectral norm keeps steady (Miyato et al., 2018).",
 }
 
 
@@ -64,17 +67,32 @@ def seed_input(label: str, key: str, default: int, help: str | None = None) -> i
     return int(value + 0.5)  # as the field shows it
 
 
-def anchors(model: Model, labels: Mapping[str, str], width: int) -> list[int]:
-    """A picture over a seed field for each URL parameter in `labels`, side by side: their seeds, at first 1, 2, …"""
-    seeds = []
+def choose_class(model: Model, about: str) -> str | None:
+    """For a conditional model, a field for the class to draw; None: each seed's own, or an unconditional model."""
+    if not model.num_classes:
+        return None
+    options = [OWN_CLASS, *model.classes]
+    chosen = st.selectbox("Class", options, key="class", help=about, bind="query-params")
+    return None if chosen == OWN_CLASS else chosen
+
+
+def anchors(model: Model, names: Mapping[str, str], width: int, label: str | None) -> tuple[list[int], str | None]:
+    """A picture over a seed field for each URL parameter in `names`, side by side: their seeds, at first 1, 2, …
+
+    All are of the class `label`; of a conditional model and without one, of the first seed's own: it is returned too.
+    """
+    seeds: list[int] = []
     with st.container(horizontal=True, horizontal_alignment="distribute"):
-        for i, (key, label) in enumerate(labels.items()):
+        for i, (key, name) in enumerate(names.items()):
             with st.container(width=width, gap="xsmall"):
                 place = st.container()
-                seeds.append(seed_input(label, key, i + 1))
+                seeds.append(seed_input(name, key, i + 1))
+            if label is None and (own := model.labels_of(seeds[:1])) is not None:
+                label = model.classes[own[0]]
             with place:
-                show(model.sample(1, seeds[i]), 1, width=width, alt=f"The picture of seed {seeds[i]}")
-    return seeds
+                picture = model.from_seeds(seeds[-1:], label=label)
+                show(picture, 1, width=width, alt=f"The picture of seed {seeds[i]}")
+    return seeds, label
 
 
 def segments(label: str, options: Sequence[Choice], default: Choice, key: str, *, hide_label: bool = False) -> Choice:

@@ -51,7 +51,11 @@ class DCGANGenerator(nn.Module):
         prepare(self, config.inits[0])
 
     def forward(self, z: torch.Tensor, y: torch.Tensor | None = None) -> torch.Tensor:
-        x = self.project(with_class(self.config, z, y)).view(len(z), -1, START, START)
+        x = (
+            self.project(with_class(self.config, z, y))
+            .view(len(z), -1, START, START)
+            .contiguous(memory_format=torch.channels_last)
+        )
         for norm, up in zip(self.norms, self.ups, strict=True):
             x = up(self.act(norm(x, y)))
         return torch.tanh(self.last_norm(x, y))
@@ -78,4 +82,4 @@ class DCGANDiscriminator(nn.Module):
         x = with_class_maps(self.config, images, y)
         for norm, down in zip(self.norms, self.downs, strict=True):
             x = self.dropout(self.act(norm(down(x))))
-        return self.head(x.flatten(1), y)
+        return self.head(x.permute(0, 2, 3, 1).flatten(1), y)  # a view: channels come last in memory

@@ -1,8 +1,9 @@
 """Convolutional GAN with a spectrally normalised discriminator (Miyato et al. 2018, https://arxiv.org/abs/1802.05957).
 
 The 32-pixel discriminator is the paper's (table 3): 3x3 convolutions that keep the size, 4x4 ones that halve it; ours
-ends in a sum over places, as its residual networks do, so that a class can be projected on it. For 28 pixels a shorter
-one with strides is enough. The generator starts at 7x7 or 4x4 and doubles with 4x4 transposed convolutions.
+ends in a sum over places, as its residual networks do, so that a class can be projected on it. For 28 pixels it
+is shorter and lighter, but its last features, too, see the whole picture. The generator starts at 7x7 or 4x4 and
+doubles with 4x4 transposed convolutions.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from ganlab.models.layers import (
 WIDTHS = {28: (4, 2, 1), 32: (6, 4, 2, 1)}
 # D's convolutions: (features as multiples of its width, kernel, stride).
 DOWNS = {
-    28: ((1, 4, 2), (2, 4, 2), (4, 3, 1)),
+    28: ((1, 4, 2), (2, 3, 1), (2, 4, 2), (4, 3, 1), (4, 3, 2)),
     32: ((1, 3, 1), (2, 4, 2), (2, 3, 1), (4, 4, 2), (4, 3, 1), (8, 4, 2), (8, 3, 1)),
 }
 
@@ -56,7 +57,11 @@ class SNConvGenerator(nn.Module):
         prepare(self, config.inits[0])
 
     def forward(self, z: torch.Tensor, y: torch.Tensor | None = None) -> torch.Tensor:
-        x = self.project(with_class(self.config, z, y)).view(len(z), -1, self.start, self.start)
+        x = (
+            self.project(with_class(self.config, z, y))
+            .view(len(z), -1, self.start, self.start)
+            .contiguous(memory_format=torch.channels_last)
+        )
         for norm, up in zip(self.norms, [*self.ups, self.last], strict=True):
             x = up(self.act(norm(x, y)))
         return torch.tanh(self.last_norm(x, y))

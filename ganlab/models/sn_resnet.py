@@ -63,7 +63,11 @@ class SNResNetGenerator(nn.Module):
         prepare(self, config.inits[0])
 
     def forward(self, z: torch.Tensor, y: torch.Tensor | None = None) -> torch.Tensor:
-        x = self.project(with_class(self.config, z, y)).view(len(z), -1, self.start, self.start)
+        x = (
+            self.project(with_class(self.config, z, y))
+            .view(len(z), -1, self.start, self.start)
+            .contiguous(memory_format=torch.channels_last)
+        )
         for block in self.blocks:
             x = block(x, y)
         return torch.tanh(self.last(self.act(self.norm(x, y))))

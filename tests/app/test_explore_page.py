@@ -28,8 +28,8 @@ def save_model(file: Path, seed: int, step: int = 30) -> None:
     sizes = [CONFIG.latent_dim, CONFIG.width, CONFIG.width, CONFIG.image_size**2]
     arrays = {}
     for i in range(3):
-        arrays[f"layers.{2 * i}.weight"] = random.normal(size=(sizes[i + 1], sizes[i])).astype(np.float32)
-        arrays[f"layers.{2 * i}.bias"] = random.normal(size=sizes[i + 1]).astype(np.float32)
+        arrays[f"layers.{i}.weight"] = random.normal(size=(sizes[i + 1], sizes[i])).astype(np.float32)
+        arrays[f"layers.{i}.bias"] = random.normal(size=sizes[i + 1]).astype(np.float32)
     weights.save_arrays(file, arrays, kind=weights.GENERATOR, config=CONFIG, facts={"step": step})
 
 

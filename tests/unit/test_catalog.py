@@ -24,9 +24,9 @@ def write_generator(file: Path, level: float) -> None:
     sizes = [4, 8, 8, 784]
     arrays = {}
     for i in range(3):
-        arrays[f"layers.{2 * i}.weight"] = np.zeros((sizes[i + 1], sizes[i]), np.float32)
-        arrays[f"layers.{2 * i}.bias"] = np.zeros(sizes[i + 1], np.float32)
-    arrays["layers.4.bias"] += np.float32(np.arctanh(level / 127.5 - 1))
+        arrays[f"layers.{i}.weight"] = np.zeros((sizes[i + 1], sizes[i]), np.float32)
+        arrays[f"layers.{i}.bias"] = np.zeros(sizes[i + 1], np.float32)
+    arrays["layers.2.bias"] += np.float32(np.arctanh(level / 127.5 - 1))
     save_arrays(file, arrays, kind=GENERATOR, config=CONFIG, facts={"step": int(level)})
 
 

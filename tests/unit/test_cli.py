@@ -29,14 +29,18 @@ from ganlab.weights import GENERATOR, save_arrays
 
 README = Path(__file__).parents[2] / "README.md"
 
-ALIASES = ["--class-name", "--encoding-dims", "--latent-vector-length", "--beta-1", "--beta-2", "--n-epochs"]
+ALIASES = ["--class-name", "--encoding-dims", "--latent-vector-length", "--beta-1", "--beta-2", "--n-epochs", "--lr",
+           "--conditional", "--gp-lambda", "--clip-value"]  # fmt: skip
+HYPERPARAMETERS = [f"--{f.name.replace('_', '-')}" for f in dataclasses.fields(Config)]
+SWITCHES = [f"--no-{f.name.replace('_', '-')}" for f in dataclasses.fields(Config) if f.type == "bool"]
+WHERE = ["--device", "--data-root", "--threads"]
 FLAGS = {
-    "train": ["--preset", "--out", "--outdir", "--data-root", "--device", *ALIASES]
-    + [f"--{f.name.replace('_', '-')}" for f in dataclasses.fields(Config)],
-    "resume": ["--device", "--data-root"],
+    "train": ["--preset", "--out", "--outdir", *WHERE, *ALIASES, *HYPERPARAMETERS, *SWITCHES],
+    "resume": WHERE,
+    "fork": ["--at", "--out", "--outdir", *WHERE, *ALIASES, *HYPERPARAMETERS, *SWITCHES],
     "control": ["--until"],
-    "sample": ["--num", "--seed", "--truncation", "--out"],
-    "interpolate": ["--from", "--to", "--path", "--frames", "--fps", "--out"],
+    "sample": ["--num", "--seed", "--truncation", "--class", "--out"],
+    "interpolate": ["--from", "--to", "--class", "--path", "--frames", "--fps", "--out"],
     "timelapse": ["--out", "--fps", "--scale", "--max-frames"],
     "plot": ["--out"],
     "list": ["--runs"],
@@ -115,7 +119,7 @@ def test_help_of_train_explains_every_hyperparameter_with_limits_and_default() -
     text = words_of(help_of("train"))
     about = {f.name: f.metadata["help"] for f in dataclasses.fields(Config)}
     assert [name for name in about if about[name] not in text] == []
-    assert f"{about['width']} [8 to 1,024] (default: 64)" in text
+    assert f"{about['width']} [4 to 2,048] (default: 64)" in text
     assert f"{about['seed']} [0 to 2,147,483,647] (default: 0)" in text
     assert f"{about['learning_rate']} [1e-06 to 0.1] (default: 0.0002)" in text
 
@@ -124,7 +128,7 @@ def test_help_of_train_shows_the_presets_defaults(capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit):
         run_command("train", "--preset", "mnist-mlp", "--help")
     text = words_of(capsys.readouterr().out)
-    assert "[8 to 1,024] (default: 512)" in text and "(default: runs/mnist-mlp)" in text
+    assert "[4 to 2,048] (default: 512)" in text and "(default: runs/mnist-mlp)" in text
 
 
 @pytest.mark.parametrize(
@@ -185,18 +189,25 @@ def test_without_flags_it_trains_the_defaults(training: Training) -> None:
 
 def test_every_hyperparameter_has_a_flag_that_reaches_the_config(training: Training) -> None:
     values: dict[str, Any] = dict(
-        data="faces.zip", classes=("3", "5"), image_size=32, channels=3, model="mlp", width=96, latent_dim=7,
-        prior="uniform", d_dropout=0.25, batch_size=33, learning_rate=1e-5, beta1=0.0, beta2=0.99, d_steps=3,
-        label_smoothing=0.1, ema_half_life=0, precision="float32", epochs=0.3, steps=77, log_every=3, sample_every=5,
-        save_every=9, seed=2**31 - 1,
+        data="faces.zip", classes=("3", "5"), image_size=32, channels=3, mirror=True, model="sn-conv", width=96,
+        d_width=24, hidden_layers=3, latent_dim=7, prior="uniform", conditioning="concat", g_norm="batch-all",
+        d_norm="none", g_activation="leaky-relu", leaky_slope=0.1, d_dropout=0.25, g_init="normal", d_init="library",
+        loss="least-squares", batch_size=34, d_batches="merged", d_steps=3, g_steps=2, label_smoothing=0.1,
+        label_flip=0.05, r1_gamma=0.5, r2_gamma=0.25, gradient_penalty=10.0, weight_clip=0.01, instance_noise=0.1,
+        diffaugment=("color", "cutout"), learning_rate=1e-5, d_learning_rate=4e-4, lr_schedule="cosine",
+        lr_decay_from=0.5, warmup_steps=7, beta1=0.0, beta2=0.99, ema_half_life=0, precision="float32", epochs=0.3,
+        steps=77, log_every=3, sample_every=5, save_every=9, keep_states=4, score="pixel-moments", score_every=11,
+        on_divergence="rollback", seed=2**31 - 1,
     )  # fmt: skip
     argv: list[object] = ["train"]
     for name, value in values.items():
         assert getattr(Config(), name) != value
-        argv += [f"--{name}", *(value if name == "classes" else [value])]
-    assert set(values) == {f.name for f in dataclasses.fields(Config)}
+        argv += [f"--{name}", *(value if isinstance(value, tuple) else [] if value is True else [value])]
+    assert {*values, "compile"} == {f.name for f in dataclasses.fields(Config)}
     run_command(*argv)
     assert training.config == Config(**values)
+    run_command("train", "--compile")
+    assert training.calls[-1][0] == Config(compile=True)
 
 
 @pytest.mark.parametrize(
@@ -384,8 +395,8 @@ def write_generator(file: Path, seed: int, channels: int = 3) -> None:
     random, sizes, arrays = np.random.default_rng(seed), [4, 8, 8, channels * 784], {}
     for i in range(3):
         shape = (sizes[i + 1], sizes[i])
-        arrays[f"layers.{2 * i}.weight"] = random.normal(0, 0.5, shape).astype(np.float32)
-        arrays[f"layers.{2 * i}.bias"] = np.zeros(sizes[i + 1], np.float32)
+        arrays[f"layers.{i}.weight"] = random.normal(0, 0.5, shape).astype(np.float32)
+        arrays[f"layers.{i}.bias"] = np.zeros(sizes[i + 1], np.float32)
     save_arrays(file, arrays, kind=GENERATOR, config=config)
 
 

@@ -1,82 +1,204 @@
-"""The training loop: exact resume above all, then requests, failures and refusals."""
+"""The training loop: exact continuation above all, then failures, divergence, scores and refusals."""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
-import time
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from conftest import PATIENCE, assert_same_run, lines, newest_state, wait_for
+from hypothesis import HealthCheck, example, given, reject, settings
+from hypothesis import strategies as st
+from PIL import Image
 
-from ganlab import jobs
+from ganlab import catalog, export, jobs, loop, requests, rundir, weights
 from ganlab.config import Config
 from ganlab.data import open_dataset
-from ganlab.ema import ema_decay
-from ganlab.errors import ConfigError, Diverged, RunError
+from ganlab.errors import ConfigError, Diverged, RunError, WeightsError
 from ganlab.loop import is_due, resume, train
 from ganlab.models import build_generator, sample_prior
-from ganlab.render import load_model
+from ganlab.presets import preset
+from ganlab.render import load_model, to_uint8
 from ganlab.rundir import RunDir
+from ganlab.scores import SCORES, pixel_moments
 from ganlab.trainer import FIXED, Trainer, generator_of
 from ganlab.weights import STATE, load_arrays
 
-WALL_CLOCK = ("seconds", "images_per_s")
+FACTS = ("step", "images", "count")
 
 
-def newest_state(run: RunDir) -> dict[str, np.ndarray]:
-    return load_arrays(run.states()[-1], kind=STATE)[0]
+# --- exact continuation, whatever the hyperparameters ----------------------------------------------------------------
 
 
-def lines(run: RunDir) -> list[dict]:
-    """All metrics, but for those that measure time."""
-    return [{k: v for k, v in row.items() if k not in WALL_CLOCK} for row in run.read_metrics()[0]]
+class Killed(BaseException):
+    """As `kill -9`: none of our code handles it."""
 
 
-def assert_same_run(a: RunDir, b: RunDir) -> None:
-    """Weights of G, D and the average, both optimisers, every line of metrics, every sample: bit for bit."""
-    one, two = newest_state(a), newest_state(b)
-    assert one.keys() == two.keys()
-    for name in one:
-        assert one[name].tobytes() == two[name].tobytes(), name
-    assert lines(a) == lines(b)
-    assert {f.name: f.read_bytes() for f in a.samples()} == {f.name: f.read_bytes() for f in b.samples()}
+@contextlib.contextmanager
+def killed_at(act: int | None = None) -> Iterator[SimpleNamespace]:
+    """Count what the worker does: steps, files and lines written. In the midst of number `act` it dies, and leaves
+    half a temporary file or half a line."""
+    done, tally = itertools.count(), SimpleNamespace(acts=0)
+    write, append, step = weights.write_atomic, rundir._append_json, Trainer.train_step
+
+    def dies() -> bool:
+        if threading.current_thread() is not threading.main_thread():
+            return False  # the heartbeat comes when it comes
+        tally.acts = next(done) + 1
+        return tally.acts - 1 == act
+
+    def torn_file(path: Path, content: bytes) -> None:
+        if dies():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.with_name(f".{path.name}.1.2.tmp").write_bytes(content[: len(content) // 2])
+            raise Killed
+        write(path, content)
+
+    def torn_line(path: Path, row: dict) -> None:
+        if dies():
+            with open(path, "ab") as file:
+                file.write(json.dumps(row).encode()[:-3])
+            raise Killed
+        append(path, row)
+
+    def no_step(self: Trainer) -> None:
+        if dies():
+            raise Killed
+        step(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (weights, rundir, export):
+            patch.setattr(module, "write_atomic", torn_file)
+        patch.setattr(rundir, "_append_json", torn_line)
+        patch.setattr(Trainer, "train_step", no_step)
+        yield tally
 
 
-def wait_for_step(run: RunDir, step: int, process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 60
-    while not (run.states() and int(run.states()[-1].stem) >= step):
-        assert process.poll() is None, jobs.log_tail(run)
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+def whole_run(config: Config, path: Path, **options: Any) -> tuple[RunDir, int]:
+    """A run without interruption, and the number of its acts."""
+    with killed_at() as tally:
+        return train(config, path, **options), tally.acts
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        dict(),
-        dict(model="mlp", d_dropout=0.4, prior="uniform", d_steps=2),
-        dict(data="mnist-5k", classes=("3",), batch_size=300, d_dropout=0.2, precision="bfloat16"),
-    ],
-    ids=["dcgan", "mlp with dropout and two D steps", "batches across epochs in bfloat16"],
-)
-def test_killed_and_resumed_equals_uninterrupted(tiny: Config, tmp_path: Path, changes: dict) -> None:
-    config = tiny.replace(steps=300 if not changes else 60, save_every=7, **changes)
-    whole = train(config, tmp_path / "whole")
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 26 pictures of three classes, so few that a step may reach over a whole epoch."""
+    folder, noise = tmp_path_factory.mktemp("pictures"), np.random.default_rng(3)
+    for i, (name, num) in enumerate({"ant": 13, "bee": 8, "cat": 5}.items()):
+        (folder / name).mkdir()
+        for j in range(num):
+            array = noise.integers(0, 256 - 60 * i, (28, 28, 3), dtype=np.uint8)
+            Image.fromarray(array).save(folder / name / f"{j}.png")
+    return folder
+
+
+@st.composite
+def configs(draw: Callable) -> dict[str, Any]:
+    """Hyperparameters from all over, the contradictions left out or few."""
+
+    def one(*values: Any) -> Any:
+        return draw(st.sampled_from(values))
+
+    model, penalty = one("mlp", "dcgan", "sn-conv", "sn-resnet"), one("", "r1_gamma", "r2_gamma", "gradient_penalty")
+    loss = one("non-saturating", "minimax", "least-squares", "wasserstein", "hinge", "relativistic")
+    conditioning = one("none", "concat", *["projection"] * (model != "mlp"))
+    plain = model == "sn-resnet"  # whose D knows no batch norm
+    values = dict(
+        model=model, loss=loss, conditioning=conditioning, width=4, hidden_layers=one(1, 2), latent_dim=4,
+        d_width=one(None, 8), image_size=one(28, 32), channels=one(1, 3), prior=one("normal", "uniform"),
+        classes=one((), ("bee", "Ant")), mirror=one(False, True), g_activation=one("relu", "leaky-relu"),
+        g_norm=one("default", "batch"), d_norm=one("none", "spectral", *["default", "batch"] * (not penalty or plain)),
+        d_dropout=one(0.0, 0.3), batch_size=one(4, 6), d_batches=one("separate", "merged"), d_steps=one(1, 2),
+        g_steps=one(1, 2), instance_noise=one(0.0, 0.1), diffaugment=one((), ("color", "translation", "cutout")),
+        learning_rate=one(2e-4, 2e-3), d_learning_rate=one(None, 1e-3), lr_schedule=one("constant", "linear", "cosine"),
+        lr_decay_from=one(0.0, 0.5), warmup_steps=one(0, 5), beta1=one(0.0, 0.5), ema_half_life=one(0, 100),
+        precision=one("float32", "bfloat16"), score=one("none", "pixel-moments"), score_every=3, keep_states=one(2, 3),
+        steps=one(8, 11), log_every=one(1, 3), sample_every=one(3, 5), save_every=one(2, 3, 4), seed=one(0, 1),
+    )  # fmt: skip
+    if plain and values["d_norm"] == "batch":
+        values["d_norm"] = "default"
+    if penalty:
+        values[penalty] = 1.0
+    if values["d_norm"] == "none":
+        values["weight_clip"] = one(0.0, 0.01)
+    if loss in ("non-saturating", "minimax", "least-squares"):
+        values |= dict(label_smoothing=one(0.0, 0.1), label_flip=one(0.0, 0.2))
+    return values
+
+
+ALL_AT_ONCE = dict(
+    model="sn-conv", conditioning="projection", loss="relativistic", d_batches="merged", d_steps=2, g_steps=2, width=4,
+    latent_dim=4, batch_size=6, r1_gamma=1.0, gradient_penalty=1.0, instance_noise=0.1, mirror=True, d_dropout=0.2,
+    diffaugment=("color", "cutout"), lr_schedule="cosine", warmup_steps=3, precision="bfloat16", score="pixel-moments",
+    score_every=3, steps=11, log_every=3, sample_every=5, save_every=4, ema_half_life=100,
+)  # fmt: skip
+
+
+@settings(max_examples=20, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@given(values=configs(), kills=st.lists(st.integers(0, 99), min_size=1, max_size=2))
+@example(values=ALL_AT_ONCE, kills=[70, 30])
+def test_a_run_killed_anywhere_and_started_again_is_the_same_run(
+    values: dict[str, Any], kills: list[int], pictures: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Killed once or twice, in a step or half-way through a file or a line; then the same call again."""
+    folder = tmp_path_factory.mktemp("killed")
+    try:
+        config = Config(data=str(pictures), **values)
+    except ConfigError:
+        reject()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "NUM", 16)  # pictures scored
+        whole, num_acts = whole_run(config, folder / "whole", device="cpu")
+        path = folder / "again"
+        for i, percent in enumerate(kills):
+            with killed_at(percent * num_acts // 100), contextlib.suppress(Killed):
+                train(config, path, device="cpu")
+                assert i, "it was not killed"
+        again = train(config, path, device="cpu")
+    assert again.read_status().state == "done" and again.read_config() == whole.read_config()
+    assert_same_run(whole, again)
+    one, two = (load_arrays(run.states()[-1], kind=STATE)[2] for run in (whole, again))
+    assert [one[name] for name in FACTS] == [two[name] for name in FACTS]
+    assert not list(again.path.glob("s*/.*.tmp"))  # what the killed worker left half-written in state/, snapshots/, …
+
+
+KILLED = {
+    "mnist-5k-dcgan": dict(width=8, batch_size=16),
+    "mnist-sn": dict(width=8, d_width=8, batch_size=8, score="pixel-moments", score_every=20),
+    "mnist-mlp": dict(width=32, classes=("3",), batch_size=300, precision="bfloat16", d_steps=2),
+}
+
+
+@pytest.mark.parametrize("name", KILLED)
+def test_killed_by_the_system_and_resumed_equals_uninterrupted(name: str, tmp_path: Path) -> None:
+    """A real `kill -9` of a real worker, at any moment after its third save; it never gets further than step 40."""
+    lengths = dict(epochs=1, steps=60, log_every=4, sample_every=20, save_every=5)
+    config = preset(name).replace(data="mnist-5k", **KILLED[name], **lengths)
     killed = RunDir(tmp_path / "killed")
-    process = jobs.start(killed, config, device="cpu")
-    wait_for_step(killed, 14, process)
+    process = jobs.start(killed, config, until=40, device="cpu")
+    wait_for(lambda: len(killed.states()) > 1 and killed.states()[-1].stem >= "000010" or process.poll() is not None)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=random.random() / 3)
     process.kill()
-    assert process.wait() == -signal.SIGKILL
-    assert 14 <= int(killed.states()[-1].stem) < config.steps
-    train(config, killed.path)
+    assert process.wait() == -signal.SIGKILL, jobs.log_tail(killed)
+    assert 10 <= int(killed.states()[-1].stem) <= 40
+    killed.request("run")
+    resume(killed.path, device="cpu")
     assert killed.read_status().state == "done"
-    assert_same_run(whole, killed)
+    assert_same_run(train(config, tmp_path / "whole", device="cpu"), killed)
 
 
 def test_two_halves_equal_the_whole(tiny: Config, tmp_path: Path) -> None:
@@ -84,10 +206,21 @@ def test_two_halves_equal_the_whole(tiny: Config, tmp_path: Path) -> None:
     whole = train(tiny.replace(steps=14), tmp_path / "whole")
     train(tiny.replace(steps=7), tmp_path / "halves")
     halves = train(tiny.replace(steps=14), tmp_path / "halves")
-    extra = halves.sample_file(7)
-    assert extra.exists()  # the end of the first half
-    extra.unlink()
+    for file in (halves.sample_file(7), halves.snapshot_file(7)):
+        file.unlink()  # the end of the first half
     assert_same_run(whole, halves)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_another_length_is_refused_where_step_sizes_fall_towards_the_end(
+    schedule: str, tiny: Config, tmp_path: Path
+) -> None:
+    config = tiny.replace(model="mlp", lr_schedule=schedule, steps=3)
+    run = train(config, tmp_path / "run")
+    with pytest.raises(RunError, match=r"(?s)epochs: 25.0 in the run, 3.0 asked for.*steps: 3 in the run, 5 asked for"):
+        train(config.replace(steps=5, epochs=3), run.path)
+    assert run.read_config() == config and run.read_status().state == "done"
+    train(config.replace(save_every=7, keep_states=5), run.path)  # how often to save is free
 
 
 def test_another_seed_is_another_run(tiny: Config, tmp_path: Path) -> None:
@@ -96,82 +229,238 @@ def test_another_seed_is_another_run(tiny: Config, tmp_path: Path) -> None:
     assert lines(one) != lines(two)
 
 
-def test_pause_step_resume_stop_leave_no_trace_in_the_result(tiny: Config, tmp_path: Path) -> None:
-    config = tiny.replace(steps=40)
-    whole = train(config, tmp_path / "whole")
-    run = RunDir(tmp_path / "paused")
-    process = jobs.start(run, config, until=4, device="cpu")
-    status = jobs.wait(run, "paused")
-    assert status.step == 4
-    assert (
-        status.partial is not None and status.partial["step"] == 4
-    )  # one step past the last line, already there to see
-    assert {"loss_g", "loss_d", "d_real", "d_fake", "epoch"} <= status.partial.keys()
-    jobs.step(run, 3)
-    deadline = time.monotonic() + 30
-    while run.read_status().step != 7 or run.read_status().state != "paused":
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    jobs.stop(run)
-    assert jobs.wait(run).state == "stopped"
-    process.wait()
-    second = jobs.resume(run, device="cpu")
-    assert second is not None and jobs.wait(run).state == "done"
-    second.wait()
-    for step in (7,):  # where it paused and nothing else was due
-        run.sample_file(step).unlink()
+def test_the_metrics_are_the_means_over_the_steps_since_the_line_before(tiny: Config, tmp_path: Path) -> None:
+    fine, coarse = (train(tiny.replace(log_every=n), tmp_path / str(n)) for n in (1, 3))
+    for i, row in enumerate(lines(coarse)):
+        for name in ("loss_d", "loss_g", "d_real", "d_fake"):
+            values = [r[name] for r in lines(fine)[3 * i : 3 * i + 3]]
+            assert row[name] == pytest.approx(np.mean(values), rel=1e-5), (i, name)
+        assert row["grad_d"] == lines(fine)[3 * i + 2]["grad_d"] > 0
+    assert all(0 < row["d_real"] < 1 and row["grad_g"] > 0 for row in lines(coarse))
+
+
+@pytest.mark.parametrize("keep", [2, 3])
+def test_as_many_states_are_kept_as_asked_for(keep: int, tiny: Config, tmp_path: Path) -> None:
+    config = tiny.replace(model="mlp", save_every=2, keep_states=keep)
+    run = train(config, tmp_path / "run")
+    assert [int(f.stem) for f in run.states()] == [8, 10, 12][-keep:]
+    assert [int(f.stem) for f in run.snapshots()] == [0, 2, 4, 6, 8, 10, 12]
+
+
+def test_a_good_state_is_not_dropped_for_damaged_later_ones(tiny: Config, tmp_path: Path) -> None:
+    config = tiny.replace(model="mlp", save_every=4)
+    run, whole = train(config, tmp_path / "run"), train(config, tmp_path / "whole")
+    run.state_file(20).write_bytes(run.states()[-1].read_bytes()[:-9])
+    run.state_file(12).write_bytes(b"damaged too")
+    train(config.replace(save_every=1), run.path)
+    assert [int(f.stem) for f in run.states()] == [11, 12]
+    for step in (9, 10, 11):
+        run.snapshot_file(step).unlink()
     assert_same_run(whole, run)
-    assert [e["event"] for e in run.read_events()] == ["started", "paused", "paused", "stopped", "resumed", "done"]
 
 
-def test_live_changes_are_recorded_and_made_again_at_their_step(tiny: Config, tmp_path: Path) -> None:
-    config = tiny.replace(steps=30, save_every=10)
+# --- divergence ------------------------------------------------------------------------------------------------------
+
+
+def spoil(monkeypatch: pytest.MonkeyPatch, at: int, rate: float | None = None, weight: float | None = None) -> None:
+    """At step `at` the loss is infinite, or a weight is `weight`; with `rate`, only while that is the step size."""
+    honest = Trainer.train_step
+
+    def spoilt(self: Trainer) -> None:
+        honest(self)
+        if self.step == at and rate in (None, self.config.learning_rate):
+            if weight is None:
+                self.sums[0] = float("inf")
+            else:
+                next(self.D.parameters()).data.view(-1)[0] = weight
+
+    monkeypatch.setattr(Trainer, "train_step", spoilt)
+
+
+def test_divergence_fails_with_a_cause_and_keeps_the_last_good_state(tiny: Config, tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run")
-    process = jobs.start(run, config, until=13, device="cpu")
-    jobs.wait(run, "paused")
-    before = run.state_file(10).read_bytes()
-    jobs.change(run, {"learning_rate": 1e-3, "label_smoothing": 0.1})
-    deadline = time.monotonic() + 30
-    while not any(e["event"] == "changed" for e in run.read_events()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    jobs.resume(run)
-    assert jobs.wait(run).state == "done"
-    process.wait()
-    first, first_lines = newest_state(run), lines(run)
-    changed = next(e for e in run.read_events() if e["event"] == "changed")
-    assert changed["step"] == 13 and changed["changes"]["learning_rate"] == [config.learning_rate, 1e-3]
+    with pytest.raises(Diverged, match="learning rate"):
+        train(tiny.replace(learning_rate=0.1, model="mlp", width=256, steps=5000, log_every=1), run.path)
+    status = run.read_status()
+    assert status.state == "failed" and "diverged at step" in status.error
+    assert run.read_events()[-1]["event"] == "failed" and "diverged" in run.read_events()[-1]["error"]
     for file in run.states():
-        file.unlink()
-    run.state_file(10).write_bytes(before)  # as if killed before the first save after the change
-    again = jobs.resume(run, device="cpu")  # as the app does: with a new request, which carries the old changes
-    assert again is not None and again.wait(timeout=60) == 0
-    again = newest_state(run)
-    assert all(first[name].tobytes() == again[name].tobytes() for name in first)
-    assert lines(run) == first_lines
-    plain = train(config, tmp_path / "plain")
-    assert lines(plain)[-1] != first_lines[-1]
-
-    for file in run.states():
-        file.unlink()
-    run.state_file(10).write_bytes(before)
-    jobs.change(run, {"learning_rate": 5e-4})  # a newer wish, made at step 10, overrules that of step 13
-    last = jobs.resume(run, device="cpu")
-    assert last is not None and last.wait(timeout=60) == 0
-    config = load_arrays(run.states()[-1], kind=STATE)[1]
-    assert (config.learning_rate, config.label_smoothing) == (5e-4, 0.1)
+        arrays, _, facts = load_arrays(file, kind=STATE)
+        assert facts["step"] < status.step + 1
+        assert all(np.isfinite(a).all() for a in arrays.values())
 
 
-def test_a_change_that_is_not_live_is_refused(tiny: Config, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("weight", "what"), [(float("nan"), "no longer a number"), (2e4, r"a weight reached 2e\+04"), (-2e4, "2e")]
+)
+def test_exploded_weights_are_never_saved(
+    weight: float, what: str, tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoil(monkeypatch, at=10, weight=weight)
     run = RunDir(tmp_path / "run")
-    run.path.mkdir()
-    run.request("run", changes={"width": 16})
-    run.request("run", changes={"learning_rate": 1e-3})  # the good one is made all the same
-    train(tiny, run.path)
-    assert load_arrays(run.states()[-1], kind=STATE)[1] == tiny.replace(learning_rate=1e-3)
-    refused = [e for e in run.read_events() if e["event"] == "change refused"]
-    assert len(refused) == 1 and "width" in refused[0]["error"]
+    with pytest.raises(Diverged, match=what):
+        train(tiny.replace(log_every=100), run.path)
+    assert [int(f.stem) for f in run.states()] == [int(f.stem) for f in run.snapshots()] == [0, 5]
+    assert run.read_status().state == "failed"
+
+
+def test_a_divergence_goes_back_once_with_half_the_step_sizes(
+    tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny.replace(model="mlp", on_divergence="rollback", d_learning_rate=1e-3, log_every=1)
+    with monkeypatch.context() as patch:
+        spoil(patch, at=8, rate=config.learning_rate)
+        run = train(config, tmp_path / "run")
     assert run.read_status().state == "done"
+    assert [row["step"] for row in lines(run)] == list(range(1, 13))
+    changed, back = (next(e for e in run.read_events() if e["event"] == kind) for kind in ("changed", "rolled back"))
+    assert changed["step"] == back["step"] == 5 and back["lost_step"] == 8 and "discriminator's loss" in back["error"]
+    assert changed["changes"] == {"learning_rate": [2e-4, 1e-4], "d_learning_rate": [1e-3, 5e-4]}
+    assert load_arrays(run.states()[-1], kind=STATE)[1] == config.replace(learning_rate=1e-4, d_learning_rate=5e-4)
+
+    def slower_from_5(self: requests.Requests, *args: Any) -> Config:  # nothing else is different
+        halved = config.replace(learning_rate=1e-4, d_learning_rate=5e-4)
+        return config if args[1] < 5 else halved
+
+    monkeypatch.setattr(requests.Requests, "obey", slower_from_5)
+    assert_same_run(train(config, tmp_path / "slower"), run)
+
+
+def test_a_second_divergence_ends_the_run(tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny.replace(model="mlp", on_divergence="rollback", log_every=1)
+    spoil(monkeypatch, at=8)
+    run = RunDir(tmp_path / "run")
+    for _ in range(2):  # nor does a new worker try it anew
+        with pytest.raises(Diverged, match=r"step 8: .*loss is no longer a number.*it is 0.0001\)"):
+            train(config, run.path)
+        assert run.read_status().state == "failed"
+    assert [e["event"] for e in run.read_events()].count("rolled back") == 1
+
+
+def test_a_real_divergence_rolls_back(tiny: Config, tmp_path: Path) -> None:
+    """A critic that nothing holds in bounds, at 500 times the usual step size."""
+    config = tiny.replace(
+        model="mlp", loss="wasserstein", learning_rate=0.1, steps=400, log_every=1, on_divergence="rollback"
+    )
+    run = RunDir(tmp_path / "run")
+    with pytest.raises(Diverged, match="it is 0.05"):
+        train(config, run.path)
+    assert "rolled back" in [e["event"] for e in run.read_events()]
+
+
+def test_a_run_killed_after_a_rollback_is_the_same_run(
+    tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed at each act from the divergence on. Between save and divergence there was a live change, of step size and
+    labels; of these the worker that went back and the one that starts anew must think the same."""
+    config = tiny.replace(model="mlp", width=4, on_divergence="rollback", steps=11, log_every=2)
+    spoil(monkeypatch, at=8, rate=1e-3)
+    monkeypatch.setattr(requests, "POLL", 0.0)
+
+    def ask(run: RunDir) -> dict[str, Any]:
+        def progress(_: object, row: dict) -> None:
+            if row["step"] == 6 and run.read_control().version == 0:
+                run.request("run", changes={"learning_rate": 1e-3, "label_smoothing": 0.3})
+
+        return dict(progress=progress)
+
+    whole = RunDir(tmp_path / "whole")
+    _, num_acts = whole_run(config, whole.path, **ask(whole))
+    events = whole.read_events()
+    assert [(e["event"], e["step"]) for e in events[1:-1]] == [("changed", 7), ("changed", 5), ("rolled back", 5)]
+    assert events[2]["changes"] == {"learning_rate": [1e-3, 5e-4]}
+    last = load_arrays(whole.states()[-1], kind=STATE)[1]
+    assert (last.learning_rate, last.label_smoothing) == (5e-4, 0.3)
+    assert num_acts > 40
+    for act in range(num_acts - 22, num_acts):
+        run = RunDir(tmp_path / str(act))
+        with killed_at(act), pytest.raises(Killed):
+            train(config, run.path, **ask(run))
+        resume(run.path, **ask(run))
+        assert_same_run(whole, run)
+
+
+# --- scores ----------------------------------------------------------------------------------------------------------
+
+
+def test_scores_and_the_best_snapshot(tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scorer is given the data, then the pictures of the averaged generator, both as bytes; it likes step 8 best."""
+    given_real, given = [], []
+    values = iter([5.0, 2.5, 4.0, 3.0])
+
+    def build(real: np.ndarray) -> Callable[[np.ndarray], float]:
+        given_real.append(real)
+        return lambda generated: given.append(generated) or next(values)
+
+    monkeypatch.setitem(SCORES, "pixel-moments", build)
+    run = train(tiny.replace(score="pixel-moments", score_every=4, steps=13), tmp_path / "run")
+    (real,) = given_real
+    assert real.dtype == np.uint8 and np.array_equal(real, open_dataset("mnist-5k").images)
+    assert [(g.dtype, g.shape) for g in given] == [(np.uint8, (512, 28, 28, 1))] * 4
+    assert [(row["step"], row["score"]) for row in run.read_scores()] == [(4, 5.0), (8, 2.5), (12, 4.0), (13, 3.0)]
+    assert {row["metric"] for row in run.read_scores()} == {"pixel-moments"}
+    assert all(run.snapshot_file(row["step"]).is_file() for row in run.read_scores())
+    assert run.best_step() == 8
+    assert catalog.find(f"{run.path}@best") == run.snapshot_file(8)
+    assert np.abs(catalog.load(f"{run.path}@best").generate(fixed_z(tiny, 512)) - given[1]).max() <= 1
+
+
+def fixed_z(config: Config, num: int) -> np.ndarray:
+    return sample_prior(config, num, generator_of(config.seed, FIXED, 0, torch.device("cpu"))).numpy()
+
+
+def test_a_run_without_scores_says_so(tiny: Config, tmp_path: Path) -> None:
+    run = train(tiny.replace(model="mlp"), tmp_path / "run")
+    assert run.read_scores() == [] and run.best_step() is None
+    with pytest.raises(WeightsError, match="no score yet"):
+        catalog.find(f"{run.path}@best")
+
+
+def test_pixel_moments_against_a_computation_pixel_by_pixel(tiny: Config, tmp_path: Path) -> None:
+    noise = np.random.default_rng(1)
+    real, made = (noise.integers(0, high, (30, 2, 3, 1)).astype(np.uint8) for high in (256, 128))
+    distances = []
+    for i in range(2):
+        for j in range(3):
+            a, b = (images[:, i, j, 0].astype(float) / 255 for images in (real, made))
+            distances.append((a.mean() - b.mean()) ** 2 + (a.std() - b.std()) ** 2)
+    assert pixel_moments(real)(made) == pytest.approx(np.sqrt(np.mean(distances)), rel=1e-12)
+    assert pixel_moments(real)(real) == 0
+    run = train(tiny.replace(score="pixel-moments", score_every=6), tmp_path / "run")
+    data = open_dataset("mnist-5k").images
+    last = build_generator(tiny).eval()
+    last.load_state_dict({k[6:]: torch.from_numpy(v) for k, v in newest_state(run).items() if k.startswith("G_ema.")})
+    with torch.no_grad():
+        pictures = to_uint8(last(torch.from_numpy(fixed_z(tiny, 512))).numpy()).transpose(0, 2, 3, 1)
+    assert run.read_scores()[-1]["score"] == pytest.approx(pixel_moments(data)(pictures), abs=1e-4)
+
+
+# --- classes ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_conditional_run_names_its_classes(tiny: Config, pictures: Path, tmp_path: Path) -> None:
+    """In the data's own order, whatever was asked for; and the same call again resumes it."""
+    asked = tiny.replace(data=str(pictures), conditioning="concat", batch_size=4, model="mlp", steps=2)
+    run = train(asked, tmp_path / "all")
+    assert run.read_config() == asked.replace(classes=("ant", "bee", "cat"))
+    some = train(asked.replace(classes=("Cat", " ant")), tmp_path / "some")
+    assert some.read_config().classes == ("ant", "cat")
+    for classes, path in (((), run.path), (("Cat", " ant"), some.path), ((), some.path)):
+        assert train(asked.replace(classes=classes, steps=3), path).read_status().step == 3
+    with pytest.raises(RunError, match=r"classes: \('ant', 'cat'\) in the run, \('ant', 'bee'\) asked for"):
+        train(asked.replace(classes=("ant", "bee")), some.path)
+
+
+def test_conditions_without_classes_are_refused_before_anything_is_written(
+    tiny: Config, pictures: Path, tmp_path: Path
+) -> None:
+    config = tiny.replace(data=str(pictures / "ant"), conditioning="concat", batch_size=4)
+    with pytest.raises(ConfigError, match="no classes. Set it to none, or sort"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+# --- refusals, and what may go wrong ---------------------------------------------------------------------------------
 
 
 def test_damaged_newest_state_falls_back_to_the_one_before(tiny: Config, tmp_path: Path) -> None:
@@ -194,48 +483,6 @@ def test_changed_config_is_refused_with_the_differences(tiny: Config, tmp_path: 
         train(tiny.replace(width=16, learning_rate=1e-3), tmp_path / "run")
     assert RunDir(tmp_path / "run").read_config() == tiny
     assert RunDir(tmp_path / "run").read_status().state == "done"
-
-
-def test_second_worker_is_refused(tiny: Config, tmp_path: Path) -> None:
-    run = RunDir(tmp_path / "run")
-    process = jobs.start(run, tiny.replace(steps=100_000), device="cpu")
-    wait_for_step(run, 5, process)
-    with pytest.raises(RunError, match=f"another process .*{process.pid}"):
-        resume(run.path)
-    with pytest.raises(RunError, match="already being trained"):
-        jobs.start(run)
-    jobs.stop(run)
-    assert jobs.wait(run).state == "stopped"
-    process.wait()
-
-
-def test_divergence_fails_with_a_cause_and_keeps_the_last_good_state(tiny: Config, tmp_path: Path) -> None:
-    run = RunDir(tmp_path / "run")
-    with pytest.raises(Diverged, match="learning rate"):
-        train(tiny.replace(learning_rate=0.1, model="mlp", width=256, steps=5000, log_every=1), run.path)
-    status = run.read_status()
-    assert status.state == "failed" and "diverged at step" in status.error
-    for file in run.states():
-        arrays, _, facts = load_arrays(file, kind=STATE)
-        assert facts["step"] < status.step + 1
-        assert all(np.isfinite(a).all() for a in arrays.values())
-
-
-def test_nan_weights_are_never_saved(tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = Trainer.train_step
-
-    def poisoned(self: Trainer) -> None:
-        honest(self)
-        if self.step == 9:
-            with torch.no_grad():
-                next(self.G.parameters()).view(-1)[0] = float("nan")
-
-    monkeypatch.setattr(Trainer, "train_step", poisoned)
-    with pytest.raises(Diverged, match="no longer a number"):
-        train(tiny.replace(log_every=100), tmp_path / "run")
-    run = RunDir(tmp_path / "run")
-    assert [int(f.stem) for f in run.states()] == [0, 5]
-    assert "no longer a number" in run.read_status().error
 
 
 def test_full_disk_is_named_and_nothing_saved_is_lost(
@@ -264,6 +511,8 @@ def test_batch_larger_than_the_data_is_refused_before_anything_is_written(tiny: 
     with pytest.raises(ConfigError, match="batch_size is 600.* 500 pictures"):
         train(tiny.replace(batch_size=600, classes=("3",)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+    run = train(tiny.replace(batch_size=600, classes=("3",), d_batches="merged", model="mlp", steps=1), tmp_path / "b")
+    assert run.read_status().images == 300  # half of each: that fits
 
 
 def test_unknown_device_is_refused(tiny: Config, tmp_path: Path) -> None:
@@ -271,17 +520,30 @@ def test_unknown_device_is_refused(tiny: Config, tmp_path: Path) -> None:
         train(tiny, tmp_path / "run", device="warp-drive")
 
 
-def test_sigterm_saves_and_stops(tiny: Config, tmp_path: Path) -> None:
+def test_a_worker_holds_its_run_alone_until_it_is_told_to_end(tiny: Config, tmp_path: Path) -> None:
+    """A second worker is refused; SIGTERM saves and stops."""
     run = RunDir(tmp_path / "run")
-    process = jobs.start(run, tiny.replace(steps=100_000, save_every=100_000), device="cpu")
-    deadline = time.monotonic() + 60
-    while run.read_status().step < 3:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    process = jobs.start(run, tiny.replace(steps=10_000_000, save_every=1_000_000), device="cpu")
+    wait_for(lambda: run.read_status().step > 3 or process.poll() is not None, lambda: jobs.log_tail(run))
+    with pytest.raises(RunError, match=f"another process .*{process.pid}"):
+        resume(run.path)
+    with pytest.raises(RunError, match="already being trained"):
+        jobs.start(run)
     os.kill(process.pid, signal.SIGTERM)
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=PATIENCE) == 0, jobs.log_tail(run)
     status = run.read_status()
-    assert status.state == "stopped" and int(run.states()[-1].stem) == status.step
+    assert status.state == "stopped" and int(run.states()[-1].stem) == status.step > 3
+
+
+def test_worker_that_cannot_start_leaves_a_reason(tiny: Config, tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    process = jobs.start(run, tiny.replace(data="no-such-data"), device="cpu")
+    process.wait(timeout=PATIENCE)
+    assert "no-such-data" in jobs.log_tail(run)
+    assert run.read_status().state == "failed" and "no-such-data" in run.read_status().error
+
+
+# --- what a run leaves -----------------------------------------------------------------------------------------------
 
 
 def test_run_directory_holds_what_was_promised(tiny: Config, tmp_path: Path) -> None:
@@ -290,8 +552,9 @@ def test_run_directory_holds_what_was_promised(tiny: Config, tmp_path: Path) -> 
     assert [int(f.stem) for f in run.samples()] == [0, 1, 2, 4, 8, 12]
     assert [int(f.stem) for f in run.snapshots()] == [0, 5, 10, 12]
     assert [int(f.stem) for f in run.states()] == [10, 12]
-    wanted = {"step", "images", "images_per_s", "loss_g", "loss_d", "d_real", "d_fake"}
-    assert all(wanted <= row.keys() for row in run.read_metrics()[0])
+    wanted = {"step", "images", "epoch", "seconds", "images_per_s", "loss_d", "loss_g", "d_real", "d_fake", "penalty",
+              "grad_g", "grad_d"}  # fmt: skip
+    assert all(wanted == row.keys() for row in run.read_metrics()[0])
     assert run.read_metrics()[0][-1]["images"] == 12 * 16
     status = run.read_status()
     assert (status.state, status.step, status.total_steps, status.images) == ("done", 12, 12, 192)
@@ -301,92 +564,24 @@ def test_run_directory_holds_what_was_promised(tiny: Config, tmp_path: Path) -> 
 def test_snapshot_draws_what_the_averaged_generator_draws(tiny: Config, tmp_path: Path) -> None:
     """torch's averaged generator and the onnxruntime program from its fp16 snapshot agree to one grey level."""
     run = train(tiny, tmp_path / "run")
-    arrays = newest_state(run)
     network = build_generator(tiny).eval()
-    network.load_state_dict({k[6:]: torch.from_numpy(v) for k, v in arrays.items() if k.startswith("G_ema.")})
-    z = sample_prior(tiny, 64, generator_of(tiny.seed, FIXED, 0, torch.device("cpu")))
+    network.load_state_dict({k[6:]: torch.from_numpy(v) for k, v in newest_state(run).items() if k[:6] == "G_ema."})
+    z = fixed_z(tiny, 64)
     with torch.no_grad():
-        expected = network(z).add(1).mul(127.5).permute(0, 2, 3, 1).numpy()
-    drawn = load_model(run.snapshots()[-1]).generate(z.numpy())
+        expected = network(torch.from_numpy(z)).add(1).mul(127.5).permute(0, 2, 3, 1).numpy()
+    drawn = load_model(run.snapshots()[-1]).generate(z)
     assert np.abs(drawn - expected).max() <= 1.0
-
-
-def test_each_epoch_shows_every_picture_once(tiny: Config) -> None:
-    pictures = torch.arange(50, dtype=torch.uint8).view(50, 1, 1, 1)
-    trainer = Trainer.__new__(Trainer)  # the data order needs no networks
-    trainer.images, trainer.device, trainer.config = pictures, pictures.device, tiny.replace(batch_size=20)
-    trainer._order, seen = {}, []
-    for start in range(0, 200, 20):
-        trainer.images_seen = start
-        seen += ((trainer.next_batch().flatten() + 1) * 127.5).round().int().tolist()
-    epochs = [seen[i : i + 50] for i in range(0, 200, 50)]
-    assert all(sorted(epoch) == list(range(50)) for epoch in epochs)
-    assert len({tuple(epoch) for epoch in epochs}) == 4
-
-
-def test_real_batches_are_the_data_in_minus_one_to_one(tiny: Config) -> None:
-    images = torch.from_numpy(open_dataset("mnist-5k").images)
-    batch = Trainer(tiny, images).next_batch()
-    assert batch.shape == (16, 1, 28, 28) and batch.min() == -1 and batch.max() == 1
-    bytes_of = {bytes(picture.numpy().tobytes()) for picture in images}
-    back = ((batch + 1) * 127.5).round().to(torch.uint8)
-    assert all(bytes(picture.numpy().tobytes()) in bytes_of for picture in back)
-
-
-def test_ema_is_the_weighted_mean_of_all_weights(tiny: Config) -> None:
-    """After n steps the average is sum of w_i (1-d_i) prod d_j, computed here from the recorded weights."""
-    images = torch.from_numpy(open_dataset("mnist-5k").images)
-    trainer = Trainer(tiny.replace(ema_half_life=4), images)
-    name = "ups.0.weight"
-    expected = trainer.G.state_dict()[name].double().clone()
-    for step in range(1, 6):
-        trainer.train_step()
-        decay = 0.5 ** (16 / min(4, 0.05 * 16 * step))
-        expected = decay * expected + (1 - decay) * trainer.G.state_dict()[name].double()
-    torch.testing.assert_close(trainer.G_ema.state_dict()[name].double(), expected, atol=1e-6, rtol=1e-5)
-    running = trainer.G_ema.state_dict()["norms.0.running_mean"]
-    assert not torch.equal(running, torch.zeros_like(running))
-
-
-def test_ema_decay_halves_after_the_half_life() -> None:
-    assert ema_decay(1000, 10**9, 100) ** 10 == pytest.approx(0.5)
-    assert ema_decay(1000, 200, 10) == pytest.approx(0.5)  # ramp: 5% of 200 images is one batch of 10
-    assert ema_decay(0, 10**9, 100) == 0.0
 
 
 def test_is_due() -> None:
     assert [n for n in range(1, 41) if is_due(n, 16)] == [1, 2, 4, 8, 16, 32]
 
 
-def test_no_gradient_of_g_in_the_d_step_and_none_of_d_in_the_g_step(tiny: Config) -> None:
-    trainer = Trainer(tiny, torch.from_numpy(open_dataset("mnist-5k").images))
-    noise = generator_of(0, 1, 0, torch.device("cpu"))
-    before = [p.clone() for p in trainer.G.parameters()]
-    trainer._d_step(noise)
-    assert all(p.grad is None for p in trainer.G.parameters())
-    assert all(torch.equal(a, b) for a, b in zip(before, trainer.G.parameters(), strict=True))
-    after_d = [p.clone() for p in trainer.D.parameters()]
-    gradients = [p.grad.clone() for p in trainer.D.parameters()]
-    trainer._g_step(noise)
-    assert all(torch.equal(a, b) for a, b in zip(after_d, trainer.D.parameters(), strict=True))
-    assert all(torch.equal(a, p.grad) for a, p in zip(gradients, trainer.D.parameters(), strict=True))
-    assert all(p.requires_grad for p in trainer.D.parameters())
-    assert any(not torch.equal(a, b) for a, b in zip(before, trainer.G.parameters(), strict=True))
-
-
-def test_worker_that_cannot_start_leaves_a_reason(tiny: Config, tmp_path: Path) -> None:
-    run = RunDir(tmp_path / "run")
-    process = jobs.start(run, tiny.replace(data="no-such-data"), device="cpu")
-    process.wait(timeout=60)
-    assert "no-such-data" in jobs.log_tail(run)
-    assert run.read_status().state == "failed" and "no-such-data" in run.read_status().error
-
-
 def test_python_m_ganlab_train_is_the_same_training(tiny: Config, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "ganlab", "train", "--out", str(tmp_path / "cli"), "--data", "mnist-5k",
                "--width", "8", "--latent_dim", "8", "--batch_size", "16", "--steps", "12", "--log_every", "3",
                "--sample-every", "4", "--save-every", "5", "--device", "cpu"]  # fmt: skip
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert result.returncode == 0, result.stderr
     assert "step 12/12" in result.stdout and "images/s" in result.stdout
     assert_same_run(train(tiny, tmp_path / "api"), RunDir(tmp_path / "cli"))

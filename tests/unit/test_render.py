@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganlab import cli, export, render
+from ganlab import cli, export, latent, render
 from ganlab.config import Config
 from ganlab.errors import ConfigError, RunError, WeightsError
 from ganlab.program import build_program
@@ -24,20 +24,20 @@ def noise(*shape: int, seed: int = 0) -> np.ndarray:
 
 def mlp_arrays(config: Config) -> dict[str, np.ndarray]:
     random = np.random.default_rng(1)
-    sizes = [config.latent_dim, config.width, config.width, config.channels * config.image_size**2]
+    sizes = [config.latent_dim + config.num_classes, config.width, config.width, config.channels * config.image_size**2]
     arrays = {}
     for i, (n, m) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
-        arrays[f"layers.{2 * i}.weight"] = random.normal(0, np.sqrt(2 / n), (m, n)).astype(np.float32)
-        arrays[f"layers.{2 * i}.bias"] = random.normal(0, 0.2, m).astype(np.float32)
+        arrays[f"layers.{i}.weight"] = random.normal(0, np.sqrt(2 / n), (m, n)).astype(np.float32)
+        arrays[f"layers.{i}.bias"] = random.normal(0, 0.2, m).astype(np.float32)
     return arrays
 
 
-def grey_levels(config: Config, arrays: dict[str, np.ndarray], z: np.ndarray) -> np.ndarray:
-    """The same network in numpy and double precision: (N, H, W, C) from 0 to 255, not rounded."""
-    x = z.astype(np.float64)
-    for i in (0, 2, 4):
+def grey_levels(config: Config, arrays: dict[str, np.ndarray], z: np.ndarray, y: list | None = None) -> np.ndarray:
+    """The same network in numpy and double precision: (N, H, W, C) from 0 to 255, not rounded. `y`: class weights."""
+    x = np.asarray(z, np.float64) if y is None else np.concatenate([z, np.array(y, np.float64)], axis=1)
+    for i in range(3):
         x = x @ arrays[f"layers.{i}.weight"].T.astype(np.float64) + arrays[f"layers.{i}.bias"]
-        x = np.maximum(x, 0) if i < 4 else np.tanh(x)
+        x = np.maximum(x, 0) if i < 2 else np.tanh(x)
     shape = (len(z), config.channels, config.image_size, config.image_size)
     return (x.reshape(shape).transpose(0, 2, 3, 1) + 1) * 127.5
 
@@ -144,6 +144,171 @@ def test_a_file_whose_arrays_do_not_fit_is_named(drawn, tmp_path):
     save_arrays(tmp_path / "x.safetensors", arrays, kind=GENERATOR, config=wider)
     with pytest.raises(WeightsError, match="x.safetensors.*layers.0.weight"):
         load_model(tmp_path / "x.safetensors")
+
+
+# --- classes ---------------------------------------------------------------------------------------------------------
+
+ANIMALS = ("Cat", "cat", "5", "dog")  # in two cases, and one that looks like an index
+
+
+@pytest.fixture
+def animals(tmp_path, monkeypatch) -> tuple[Model, dict[str, np.ndarray]]:
+    """A conditional model, opened from the file runs/animals/generator.safetensors."""
+    config = Config(model="mlp", width=8, latent_dim=4, conditioning="concat", classes=ANIMALS)
+    monkeypatch.chdir(tmp_path)
+    file, arrays = Path("runs/animals/generator.safetensors"), mlp_arrays(config)
+    save_arrays(file, arrays, kind=GENERATOR, config=config)
+    return load_model(file), arrays
+
+
+def test_a_conditional_model_names_its_classes(animals, drawn):
+    assert (animals[0].num_classes, animals[0].classes) == (4, ANIMALS)
+    unconditional, _ = drawn
+    of_some = Model("s", unconditional.config.replace(classes=("3", "5")), unconditional.program, {})
+    for model in (unconditional, of_some):  # trained on some classes, but not told of them
+        assert (model.num_classes, model.classes, model.labels_of([1, 2])) == (0, (), None)
+
+
+@pytest.mark.parametrize(
+    ("label", "index"),
+    [
+        ("Cat", 0),
+        ("cat", 1),
+        ("CAT", 0),
+        ("dog", 3),
+        ("DOG", 3),
+        ("5", 2),
+        ("0", 0),
+        ("3", 3),
+        (2, 2),
+        (np.int64(3), 3),
+    ],
+)
+def test_a_class_goes_by_name_or_index(animals, label, index):
+    assert animals[0].index_of(label) == index
+    np.testing.assert_array_equal(animals[0].labels_of(iter([9, 8, 7]), label), [index] * 3)
+
+
+@pytest.mark.parametrize("label", ["cow", "", "4", "-1", "1.0", 4, 5, -1, True])
+def test_an_unknown_class_lists_those_that_there_are(animals, label):
+    with pytest.raises(ConfigError, match="animals") as caught:
+        animals[0].sample(1, label=label)
+    assert repr(label) in str(caught.value) and "Cat, cat, 5, dog; or an index from 0 to 3" in str(caught.value)
+
+
+@pytest.mark.parametrize("label", ["Cat", 0])
+def test_a_model_without_classes_refuses_one(drawn, label):
+    model, _ = drawn
+    for ask in (model.index_of, lambda label: model.sample(1, label=label)):
+        with pytest.raises(ConfigError, match="a-model knows no classes"):
+            ask(label)
+    for y in ([0, 0], np.ones((2, 1)), []):
+        with pytest.raises(ConfigError, match="a-model knows no classes"):
+            model.generate(np.zeros((2, 4)), y)
+
+
+def test_generate_draws_the_class(animals):
+    model, arrays = animals
+    z = np.random.default_rng(2).standard_normal((3, 4))
+    eye = np.eye(4)
+    labels = np.array([3, 0, 2])
+    levels = grey_levels(model.config, arrays, z, eye[labels])
+    assert np.abs(levels - grey_levels(model.config, arrays, z, eye[[0, 1, 1]])).max() > 20
+    for y in (labels, labels.astype(np.uint8), labels.tolist(), eye[labels], eye[labels].astype(int).tolist()):
+        images = model.generate(z, y)
+        assert images.dtype == np.uint8 and np.abs(images - levels).max() < 0.501
+    mixed = [[0.5, 0.5, 0, 0], [0, 0, 0.2, 0.8], [0.25] * 4]
+    assert np.abs(model.generate(z, mixed) - grey_levels(model.config, arrays, z, mixed)).max() < 0.501
+    assert model.generate(np.zeros((0, 4)), np.zeros(0, int)).shape == (0, 28, 28, 1)
+
+
+def test_each_batch_has_its_own_classes(animals):
+    model, arrays = animals
+    num = render.BATCH + 5
+    z, labels = np.random.default_rng(3).standard_normal((num, 4)), np.random.default_rng(4).integers(0, 4, num)
+    assert np.abs(model.generate(z, labels) - grey_levels(model.config, arrays, z, np.eye(4)[labels])).max() < 0.501
+
+
+@pytest.mark.parametrize(
+    ("y", "reason"),
+    [
+        (None, r"y is missing: animals takes class indices \(2,\) or class weights \(2, 4\), of Cat, cat, 5, dog"),
+        ([0], r"shape \(1,\)"),
+        ([[0], [1]], r"shape \(2, 1\)"),
+        (1, r"shape \(\)"),
+        (np.eye(4), r"shape \(4, 4\)"),
+        ([0.0, 1.0], "type float64; animals takes class indices"),
+        ([True, False], "type bool"),
+        (["Cat", "dog"], "type <U3"),
+        ([0, 4], "from 0 to 4; animals has 0 to 3"),
+        ([-1, 0], "from -1 to 0"),
+        ([[1, 0, 0, 0], [0.5, 0, 0, 0]], "sum to 1"),
+        ([[1, 0, 0, 0], [1.5, -0.5, 0, 0]], "below 0"),
+        ([[1, 0, 0, 0], [np.nan, 0, 0, 1]], "sum to 1"),
+        ([[1, 0, 0, 0], [np.inf, 0, 0, 1]], "sum to 1"),
+    ],
+)
+def test_classes_that_can_not_be_are_refused(animals, y, reason):
+    with pytest.raises(ConfigError, match=reason):
+        animals[0].generate(np.zeros((2, 4)), y)
+
+
+def test_seeds_go_round_the_classes_unless_one_is_asked_for(animals):
+    model, _ = animals
+    seeds = [6, 3, 8, 2**70 + 1]
+    labels = model.labels_of(seeds)
+    assert labels.dtype == np.int64
+    np.testing.assert_array_equal(labels, [2, 3, 0, 1])
+    np.testing.assert_array_equal(model.from_seeds(seeds), model.generate(model.z(seeds), [2, 3, 0, 1]))
+    np.testing.assert_array_equal(model.from_seeds(iter(seeds)), model.from_seeds(seeds))
+    expected = model.generate(model.z(seeds, 0.5), [3] * 4)
+    np.testing.assert_array_equal(model.from_seeds(seeds, 0.5, "dog"), expected)
+    np.testing.assert_array_equal(model.sample(3, 5), model.generate(model.z([5, 6, 7]), [1, 2, 3]))
+    np.testing.assert_array_equal(model.sample(3, 5, label=1), model.generate(model.z([5, 6, 7]), [1, 1, 1]))
+    assert model.sample(0).shape == (0, 28, 28, 1)
+
+
+def test_sample_a_class_by_command(animals):
+    model, _ = animals
+    for argv, labels in (["", [1, 2, 3]], ["--class dog", [3] * 3], ["--class 1", [1] * 3], ["--class 5", [2] * 3]):
+        cli.main(None, f"sample runs/animals/generator.safetensors --num 3 --seed 5 --out x.npz {argv}".split())
+        with np.load("x.npz") as arrays:
+            np.testing.assert_array_equal(arrays["labels"], labels)
+            np.testing.assert_array_equal(arrays["images"], model.generate(model.z([5, 6, 7]), labels))
+    cli.main(None, "sample runs/animals/generator.safetensors --num 4 --class dog".split())
+    shown = np.asarray(Image.open("samples.png"))[..., None]
+    np.testing.assert_array_equal(shown, grid(model.sample(4, label="dog")))
+
+
+@pytest.mark.parametrize(("argv", "label"), [("", 2), ("--class Cat", 0)])
+def test_a_walk_stays_in_its_class(animals, argv, label):
+    model, _ = animals
+    cli.main(
+        None, f"interpolate runs/animals/generator.safetensors --from 6 --to 9 --frames 3 --out x.png {argv}".split()
+    )
+    walk = np.asarray(Image.open("x.png")).reshape(28, 3, 28, 1).swapaxes(0, 1).astype(int)
+    expected = model.generate(latent.path(model.z([6, 9]), 3), [label] * 3)
+    np.testing.assert_array_equal(walk, expected)
+
+
+@pytest.mark.parametrize(("command", "class_"), [("sample", "cow"), ("interpolate", "4"), ("interpolate", "cow")])
+def test_commands_list_the_classes(animals, command, class_, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(None, [command, "runs/animals/generator.safetensors", "--class", class_])
+    error = capsys.readouterr().err
+    assert caught.value.code == 1 and error.startswith("ganlab: ") and error.count("\n") == 1
+    assert f"has no class '{class_}'. Its classes: Cat, cat, 5, dog" in error
+
+
+@pytest.mark.parametrize("command", ["sample", "interpolate"])
+def test_commands_refuse_a_class_where_there_is_none(drawn, command, tmp_path, monkeypatch, capsys):
+    model, arrays = drawn
+    monkeypatch.chdir(tmp_path)
+    save_arrays(Path("x.safetensors"), arrays, kind=GENERATOR, config=model.config)
+    with pytest.raises(SystemExit):
+        cli.main(None, [command, "x.safetensors", "--class", "0"])
+    assert capsys.readouterr().err == "ganlab: x.safetensors knows no classes: it was trained without; got class '0'.\n"
+    assert not Path("samples.png").exists() and not Path("walk.gif").exists()
 
 
 # --- grey levels and layouts -----------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -12,15 +11,14 @@ import streamlit as st
 from PIL import Image
 
 from ganlab import jobs
-from ganlab.app.charts import MetricsReader, draw_losses, draw_verdicts
-from ganlab.app.controls import FIELDS, GROUPS, hyperparameter
-from ganlab.app.state import keep, label_of, runs, runs_folder
-from ganlab.app.uploads import choose_data, preview
+from ganlab.app.changes import change_popover, falls_to_zero, fork_popover
+from ganlab.app.charts import MetricsReader, draw_losses, draw_scores, draw_verdicts
+from ganlab.app.setup import set_up
+from ganlab.app.state import keep, label_of, runs, runs_folder, stem_of
 from ganlab.app.widgets import show
 from ganlab.config import Config
 from ganlab.errors import GanlabError
-from ganlab.presets import PRESETS
-from ganlab.rundir import ACTIVE, RunDir, Status, apply_change
+from ganlab.rundir import ACTIVE, RunDir, Status
 
 NEW = "New run"
 LIVE = 0.5  # seconds between two looks at a live run
@@ -35,6 +33,11 @@ STATES: dict[
     "failed": ("red", ":material/error:", "It ended with an error."),
     "interrupted": ("orange", ":material/power_off:", "Its process vanished. Resume goes on from the last save."),
 }
+
+TOO_LATE = (
+    "Its learning rates fell to 0 towards this last step, so it can't simply go on. **Fork** it instead: a new run "
+    "that trains until a later step, towards which they fall anew."
+)
 
 
 def page() -> None:
@@ -65,85 +68,10 @@ def page() -> None:
     if name is None or name == NEW:
         if asked:
             del st.query_params["run"]
-        _set_up(names)
+        set_up()
     else:
         st.query_params["run"] = name
         _watch(RunDir(runs_folder() / name))
-
-
-# --- a new run -------------------------------------------------------------------------------------------------------
-
-
-def _set_up(taken: list[str]) -> None:
-    """Choose data and a preset, move sliders, start."""
-    left, right = st.columns([2, 3], gap="large")
-    with left:
-        data, info, classes = choose_data()
-        fitting = [p for p, c in PRESETS.items() if (c.image_size, c.channels) == info] or list(PRESETS)
-        fitting.sort(key=lambda p: (PRESETS[p].data != data, PRESETS[p].model != "dcgan"))
-        chosen = str(
-            st.selectbox(
-                "Preset",
-                fitting,
-                key=f"preset_{data}",
-                help="Networks and hyperparameters that work; change any of them.",
-            )
-        )
-        start_here = st.container()
-    with right:
-        values = _hyperparameters(PRESETS[chosen], chosen)
-    with start_here:
-        shape = dict(image_size=info[0], channels=info[1])
-        name = st.text_input(
-            "Name",
-            _free_name(chosen if PRESETS[chosen].data == data else f"{_stem(data)}-{values['model']}", taken),
-            help="The folder of the run.",
-            max_chars=60,
-        )
-        _start_button(name, taken, data, {**values, **shape, "classes": classes})
-        if data is not None and (pictures := preview(data, info, classes)) is not None:
-            st.caption("What it will learn from")
-            show(pictures, len(pictures), width=460, alt="Pictures of the data set")
-
-
-def _hyperparameters(base: Config, preset: str) -> dict[str, Any]:
-    """Sliders for everything, one group a tab."""
-    values = {}
-    for tab, (group, names) in zip(st.tabs([g.capitalize() for g in GROUPS]), GROUPS.items(), strict=True):
-        with tab, st.container(height=430, border=False):
-            for name in names:
-                values[name] = hyperparameter(name, getattr(base, name), key=f"{preset}_{group}_{name}")
-    return values
-
-
-def _start_button(name: str, taken: list[str], data: str | None, values: dict[str, Any]) -> None:
-    problem = None
-    if data is None:
-        problem = "Choose pictures first."
-    elif not re.fullmatch(r"[\w][\w.-]*", name):
-        problem = "A name is letters, digits, dots and dashes."
-    elif name in taken:
-        problem = f"There is a run called {name} already."
-    if st.button(
-        "Start training", icon=":material/play_arrow:", type="primary", disabled=problem is not None, width="stretch"
-    ):
-        try:
-            run = RunDir(runs_folder() / name)
-            keep(jobs.start(run, Config(data=str(data), **values)))
-        except (GanlabError, OSError) as error:
-            st.error(str(error))
-            return
-        st.session_state.open_run = name
-        st.rerun()
-    st.caption(problem or "It runs in a process of its own: this page stays quick, and may be closed.")
-
-
-def _free_name(stem: str, taken: list[str]) -> str:
-    return next(n for i in range(1, 10_000) if (n := f"{stem}-{i}") not in taken)
-
-
-def _stem(data: str | None) -> str:
-    return re.sub(r"[^\w-]+", "-", (data or "run").replace("\\", "/").rsplit("/", 1)[-1].rsplit(".", 1)[0])
 
 
 # --- a run that exists -----------------------------------------------------------------------------------------------
@@ -181,7 +109,7 @@ def _live(run: RunDir, config: Config, was_alive: bool) -> None:
     _numbers(status, rows)
     left, right = st.columns([11, 9], gap="large")
     with left:
-        _charts(rows, events, status)
+        _charts(run, rows, events, status)
     with right:
         _samples(run, config, status)
 
@@ -192,7 +120,8 @@ def _head(run: RunDir, config: Config, status: Status, events: list[dict[str, An
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(status.label.capitalize(), icon=icon, color=colour, help=meaning)
         st.caption(
-            f"{config.model} on {_stem(config.data)}, batch {config.batch_size}, {status.device or 'not started'}",
+            f"{config.model} on {stem_of(config.data)}, batch {config.batch_size}, {status.device or 'not started'}"
+            + _origin(events),
             width="content",
         )
         st.space("stretch")
@@ -201,19 +130,18 @@ def _head(run: RunDir, config: Config, status: Status, events: list[dict[str, An
     st.progress(min(status.step / max(status.total_steps, 1), 1.0), text=text)
 
 
+def _origin(events: list[dict[str, Any]]) -> str:
+    """Of a fork: where it comes from."""
+    forks = [event for event in events if event["event"] == "forked"]
+    return f". Forked from {Path(forks[-1]['parent']).name} at step {forks[-1]['parent_step']:,}" if forks else ""
+
+
 def _buttons(run: RunDir, config: Config, status: Status, events: list[dict[str, Any]]) -> None:
     label = status.label
     if label in ("running", "starting"):
         _button("Pause", "pause", lambda: jobs.pause(run), primary=True)
     elif label == "done":
-        with st.popover("Train longer", icon=":material/more_time:"):
-            more = st.number_input("More steps", 1, 10_000_000, max(status.step // 2, 1), key=f"more_{run.name}")
-            _button(
-                "Go on",
-                "play_arrow",
-                lambda: keep(jobs.start(run, config.replace(steps=status.step + more))),
-                primary=True,
-            )
+        _train_longer(run, config, status)
     else:
         _button("Resume", "play_arrow", lambda: keep(jobs.resume(run)), primary=True)
     if label in ("paused", "stopped", "interrupted"):
@@ -222,9 +150,25 @@ def _buttons(run: RunDir, config: Config, status: Status, events: list[dict[str,
         _button("Step", "skip_next", lambda: keep(jobs.step(run, num)))
     if status.alive:
         _button("Stop", "stop", lambda: jobs.stop(run))
-        _live_changes(run, config, events)
+        change_popover(run, config, events)
+    fork_popover(run, config, status, events)
     if run.snapshots():
-        _button("Open in Explore", "explore", lambda: _open_in_explore(run))
+        _link_to_explore(run)
+
+
+def _train_longer(run: RunDir, config: Config, status: Status) -> None:
+    """More steps for a run that is done, unless its step sizes have fallen to 0."""
+    with st.popover("Train longer", icon=":material/more_time:"):
+        if falls_to_zero(config):
+            st.markdown(TOO_LATE, width=320)
+            return
+        more = st.number_input("More steps", 1, 10_000_000, max(status.step // 2, 1), key=f"more_{run.name}")
+        _button(
+            "Go on",
+            "play_arrow",
+            lambda: keep(jobs.start(run, config.replace(steps=status.step + more))),
+            primary=True,
+        )
 
 
 def _button(label: str, icon: str, act: Callable[[], Any], *, primary: bool = False) -> None:
@@ -238,26 +182,16 @@ def _button(label: str, icon: str, act: Callable[[], Any], *, primary: bool = Fa
             st.rerun()
 
 
-def _open_in_explore(run: RunDir) -> None:
+def _link_to_explore(run: RunDir) -> None:
+    """A link, as only on a link's click the browser ends the timer before it asks for the other page.
+
+    With `st.switch_page` the timer goes on meanwhile, and its last request can bring this page back, half drawn.
+    """
     from ganlab.app.pages import explore
 
-    st.switch_page(
-        st.Page(explore.page, title="Explore", url_path="explore", default=True), query_params={"model": str(run.path)}
-    )
-
-
-def _live_changes(run: RunDir, config: Config, events: list[dict[str, Any]]) -> None:
-    """Sliders for what may change while it trains, at the values that were asked for last."""
-    for event in events:
-        if event["event"] == "changed":
-            config = apply_change(config, event)
-    live = [name for name, f in FIELDS.items() if f.metadata["live"]]
-    with st.popover("Change", icon=":material/tune:", help="Hyperparameters that may change while it trains"):
-        values = {name: hyperparameter(name, getattr(config, name), key=f"live_{run.name}_{name}") for name in live}
-        changes = {name: value for name, value in values.items() if value != getattr(config, name)}
-        if st.button("Apply", type="primary", disabled=not changes, key=f"apply_{run.name}"):
-            jobs.change(run, changes)
-            st.toast("Asked for. A dashed line marks the step at which it changes.")
+    page = st.Page(explore.page, title="Explore", url_path="explore", default=True)
+    query = {"model": str(run.path)}
+    st.page_link(page, label="Open in Explore", icon=":material/explore:", query_params=query)
 
 
 def _numbers(status: Status, rows: list[dict[str, Any]]) -> None:
@@ -297,7 +231,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _charts(rows: list[dict[str, Any]], events: list[dict[str, Any]], status: Status) -> None:
+def _charts(run: RunDir, rows: list[dict[str, Any]], events: list[dict[str, Any]], status: Status) -> None:
     if not rows:
         words = "Two charts grow here: the losses of both networks, and how real D finds pictures."
         st.info(f"{words} The worker is starting." if status.alive else words, icon=":material/show_chart:")
@@ -308,6 +242,14 @@ def _charts(rows: list[dict[str, Any]], events: list[dict[str, Any]], status: St
     with st.container(border=True):
         st.markdown("**How real D finds pictures**", help="Sigmoid of D's logit, averaged: 1 real, 0 generated.")
         draw_verdicts(rows, events)
+    if scores := [row for row in run.read_scores() if row["score"] is not None]:
+        best = min(scores, key=lambda row: row["score"])
+        with st.container(border=True):
+            st.markdown(
+                f"**Score** (lower is better), best at step {best['step']:,}: {best['score']:.3g}",
+                help=f"{best['metric']}, of the averaged generator. Explore has a snapshot of each scored step.",
+            )
+            draw_scores(scores, best, events)
 
 
 def _samples(run: RunDir, config: Config, status: Status) -> None:

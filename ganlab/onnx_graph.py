@@ -1,0 +1,114 @@
+"""A program as an ONNX model, which onnxruntime and many others run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from ganlab.program import (
+    Activation,
+    Affine,
+    Conv,
+    ConvTranspose,
+    Layer,
+    Linear,
+    Program,
+    Reshape,
+    Residual,
+    Upsample,
+)
+
+OPSET, IR_VERSION = 17, 8  # old enough for every onnxruntime that we allow
+DOC = "A ganlab generator: z (N, latent_dim) to image (N, C, H, W) in [-1, 1]."
+DOC_CLASSES = " y (N, classes): one-hot for one class, or weights of several that sum to 1."
+
+
+def to_onnx(program: Program) -> bytes:
+    """The program as an ONNX model, for any N.
+
+    Inputs `z` (N, latent_dim) and, if it is conditional, `y` (N, num_classes); output `image` (N, C, H, W) in [-1, 1].
+    All are float32.
+    """
+    graph = _Graph()
+    graph.run(program.layers, "z")
+    graph.nodes[-1].output[0] = "image"
+    inputs = {"z": program.latent_dim, **({"y": program.num_classes} if program.num_classes else {})}
+    model = helper.make_model(
+        helper.make_graph(
+            graph.nodes,
+            "generator",
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", size]) for name, size in inputs.items()],
+            [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", *program.image_shape])],
+            graph.constants,
+        ),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="ganlab",
+        doc_string=DOC + DOC_CLASSES * bool(program.num_classes),
+    )
+    onnx.checker.check_model(model, full_check=True)
+    return model.SerializeToString()
+
+
+class _Graph:
+    """Nodes in the order in which they run. A value goes by its name."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+
+    def run(self, layers: Iterable[Layer], x: str) -> str:
+        """The value of `x` after all `layers`."""
+        for layer in layers:
+            x = self.layer(layer, x)
+        return x
+
+    def layer(self, layer: Layer, x: str) -> str:
+        """The value of `x` after one layer."""
+        match layer:
+            case Linear():
+                return self.node("Gemm", x, self.constant(layer.weight), self.looked_up(layer.bias), transB=1)
+            case Conv():
+                arrays = self.constant(layer.weight), self.constant(layer.bias)
+                return self.node("Conv", x, *arrays, pads=[layer.padding] * 4)
+            case ConvTranspose():
+                arrays = self.constant(layer.weight), self.constant(layer.bias)
+                sizes = {"strides": [layer.stride] * 2, "pads": [layer.padding] * 4}
+                return self.node("ConvTranspose", x, *arrays, **sizes)
+            case Affine():
+                scaled = self.node("Mul", x, self.looked_up(layer.scale, maps=True))
+                return self.node("Add", scaled, self.looked_up(layer.shift, maps=True))
+            case Reshape():
+                return self.node("Reshape", x, self.constant(np.array([0, *layer.shape], np.int64)))  # 0: N
+            case Activation(kind="leaky-relu"):
+                return self.node("LeakyRelu", x, alpha=layer.slope)
+            case Activation():
+                return self.node({"relu": "Relu", "tanh": "Tanh"}[layer.kind], x)
+            case Upsample():
+                scales = self.constant(np.array([1, 1, 2, 2], np.float32))
+                how = {"mode": "nearest", "nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"}
+                return self.node("Resize", x, "", scales, **how)
+            case Residual():
+                return self.node("Add", self.run(layer.body, x), self.run(layer.shortcut, x))
+
+    def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        """The value of an operator."""
+        name = f"x{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, inputs, [name], **attributes))
+        return name
+
+    def constant(self, array: np.ndarray) -> str:
+        name = f"c{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(array, name))
+        return name
+
+    def looked_up(self, array: np.ndarray, maps: bool = False) -> str:
+        """A constant (F,), or from a table (K, F) what y asks for (N, F); with `maps`, each as (…, F, 1, 1)."""
+        if array.ndim == 1:
+            return self.constant(array.reshape(-1, 1, 1) if maps else array)
+        value = self.node("MatMul", "y", self.constant(array))
+        return self.node("Unsqueeze", value, self.constant(np.array([2, 3], np.int64))) if maps else value

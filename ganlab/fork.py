@@ -10,7 +10,7 @@ from typing import Any
 
 from ganlab.config import Config
 from ganlab.errors import ConfigError, RunError
-from ganlab.rundir import RunDir
+from ganlab.rundir import RunDir, Status
 from ganlab.weights import STATE, load_arrays, save_arrays
 
 
@@ -61,6 +61,9 @@ def fork(run: RunDir, out: str | Path, *, at: int | None = None, changes: Mappin
     step = facts["step"]
     _copy_history(run, new, step)
     save_arrays(new.state_file(step), arrays, kind=STATE, config=config, facts=facts)
+    num_images = run.read_status().num_images
+    total = config.total_steps(num_images) if num_images else 0
+    new.write_status(Status("stopped", step=step, images=facts["images"], num_images=num_images, total_steps=total))
     new.append_event("forked", step, parent=str(run.path), parent_step=step, changes=changed)
     new.open_config(config)  # last: it is what makes the directory a run
     return new

@@ -320,7 +320,7 @@ class _Loop:
     def _checked_statistics(self) -> dict[str, float]:
         """The means, or Diverged with the cause."""
         statistics, config = self.trainer.statistics(), self.trainer.config
-        limit = MAX_LOSS * (100 if config.loss == "wasserstein" else 1)  # whose scores have no scale
+        limit = MAX_LOSS * (100 if config.loss in ("wasserstein", "least-squares") else 1)  # scores without a scale
         for name in ("loss_d", "loss_g"):
             value = statistics[name]
             if not math.isfinite(value) or abs(value) > limit:

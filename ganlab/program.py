@@ -219,7 +219,7 @@ class _Network:
             self.layers.append(norm)
 
     def act(self) -> None:
-        leaky = self.config.g_activation == "leaky-relu" and self.config.leaky_slope > 0
+        leaky = self.config.g_activation == "leaky-relu"
         self.layers.append(Activation("leaky-relu", self.config.leaky_slope) if leaky else Activation("relu"))
 
     def add(self, *layers: Layer) -> None:

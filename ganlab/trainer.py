@@ -34,11 +34,25 @@ def generator_of(seed: int, stream: int, index: int, device: torch.device) -> to
     return torch.Generator(device).manual_seed(seed_of(seed, stream, index))
 
 
+def seed_device(device: torch.device, seed: int) -> None:
+    """Seed the global generator of one device. `torch.manual_seed` seeds all there could be, and takes 0.3 ms."""
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.get_device_module(device).manual_seed(seed)
+
+
 def has_bfloat16(device: torch.device) -> bool:
     """Whether the device computes bfloat16 natively, so that it is faster than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+
+
+def gains(config: Config, device: torch.device) -> bool:
+    """Whether bfloat16 makes this training faster: matrices of a narrow mlp take less time than their conversion."""
+    narrow = config.model == "mlp" and max(config.width, config.d_width or 0) < 256
+    return has_bfloat16(device) and not narrow
 
 
 @dataclass
@@ -76,7 +90,7 @@ class Trainer:
             which: torch.optim.Adam(network.parameters(), lr=self._number(config.learning_rate), **options)  # type: ignore[arg-type]
             for which, network in (("G", self.G), ("D", self.D))
         }
-        self._bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and has_bfloat16(self.device))
+        self._bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and gains(config, self.device))
         if config.compile:
             self.G.compile()
             self.D.compile()
@@ -106,7 +120,7 @@ class Trainer:
     def train_step(self) -> None:
         """D `d_steps` times, then G `g_steps` times, then the average (Goodfellow et al. 2014, algorithm 1)."""
         config = self.config
-        torch.manual_seed(seed_of(config.seed, LAYERS, self.step) + self.world.rank)
+        seed_device(self.device, seed_of(config.seed, LAYERS, self.step) + self.world.rank)
         self._set_learning_rates()
         draws = self._draw()
         if self._graphed:
@@ -218,7 +232,8 @@ class Trainer:
         pass."""
         real = y_real = None
         if LOSSES[self.config.loss].paired:
-            index = index if len(index) == len(fake) else index.repeat(2)  # merged batches hold half as many real ones
+            if len(index) < len(fake):
+                index = index.repeat_interleave(2)  # merged batches hold half as many real ones
             real, y_real = self.real_pictures(index), self.labels[index]
         self.D.requires_grad_(False)
         with self._autocast():
@@ -265,7 +280,7 @@ class Trainer:
             self._update(inputs)
         for (_, tensor), old in zip(self.tensors(), before, strict=True):
             tensor.copy_(old)
-        torch.manual_seed(seed_of(self.config.seed, LAYERS, self.step))
+        seed_device(self.device, seed_of(self.config.seed, LAYERS, self.step) + self.world.rank)
         return inputs, graph
 
     # --- what others read --------------------------------------------------------------------------------------------

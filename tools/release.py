@@ -18,7 +18,12 @@ from ganlab.config import to_dict
 from ganlab.files import write_atomic
 from ganlab.rundir import RunDir
 
-FAMILIES = {"mlp": "Fully connected GAN (Goodfellow et al. 2014)", "dcgan": "DCGAN (Radford et al. 2015)"}
+FAMILIES = {
+    "mlp": "Fully connected GAN (Goodfellow et al. 2014)",
+    "dcgan": "DCGAN (Radford et al. 2015)",
+    "sn-conv": "GAN with spectral norm (Miyato et al. 2018)",
+    "sn-resnet": "Residual GAN with spectral norm (Miyato et al. 2018)",
+}
 DATA_SETS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
 LICENCES = {
     "mnist": "MNIST: CC BY-SA 3.0, Y. LeCun, C. Cortes, C. Burges",

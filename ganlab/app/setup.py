@@ -72,8 +72,8 @@ def _about(preset: Config, base: Config) -> None:
     st.caption(FAMILIES[preset.model] + told)
     if base.conditioning != preset.conditioning:
         st.caption(
-            "It would learn each class apart, but these pictures have none: it learns without. One sub-folder for each "
-            "class would change that."
+            "It is meant to be told the class of each picture, but these pictures have none (they lie in no "
+            "sub-folders), so it learns without."
         )
 
 

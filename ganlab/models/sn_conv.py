@@ -1,7 +1,7 @@
 """Convolutional GAN with a spectrally normalised discriminator (Miyato et al. 2018, https://arxiv.org/abs/1802.05957).
 
-The 32-pixel discriminator is the paper's (table 3): 3x3 convolutions that keep the size, 4x4 ones that halve it; ours
-ends in a sum over places, as its residual networks do, so that a class can be projected on it. For 28 pixels it
+The 32-pixel discriminator is that of the authors' code: 3x3 convolutions that keep the size, 4x4 ones that halve it;
+ours ends in a sum over places, as its residual networks do, so that a class can be projected on it. For 28 pixels it
 is shorter and lighter, but its last features, too, see the whole picture. The generator starts at 7x7 or 4x4 and
 doubles with 4x4 transposed convolutions.
 """

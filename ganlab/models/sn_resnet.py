@@ -1,8 +1,8 @@
 """Residual GAN with a spectrally normalised discriminator (Miyato et al. 2018, tables 4 and 5; Gulrajani et al. 2017).
 
-The generator doubles by nearest upsampling in each block; the discriminator halves by mean pooling, sums over places
-and, where labels are used, projects the class (Miyato & Koyama 2018). 1x1 convolutions and resampling commute, so the
-shortcuts resample whichever is smaller.
+Blocks as published; their number and widths are our own. The generator doubles by nearest upsampling in each block; the
+discriminator halves by mean pooling, sums over places and, where labels are used, projects the class (Miyato & Koyama
+2018). 1x1 convolutions and resampling commute, so the shortcuts resample whichever is smaller.
 """
 
 from __future__ import annotations

@@ -22,15 +22,15 @@ from ganlab.rundir import RunDir
 CONFIG = Config(data="mnist-5k", model="mlp", width=8, latent_dim=8)
 
 
-def save_model(file: Path, seed: int, step: int = 30) -> None:
+def save_model(file: Path, seed: int, step: int = 30, config: Config = CONFIG) -> None:
     """A generator that has learnt nothing: random weights, large enough for pictures that differ."""
     random = np.random.default_rng(seed)
-    sizes = [CONFIG.latent_dim, CONFIG.width, CONFIG.width, CONFIG.image_size**2]
+    sizes = [config.latent_dim + config.num_classes, config.width, config.width, config.image_size**2]
     arrays = {}
     for i in range(3):
         arrays[f"layers.{i}.weight"] = random.normal(size=(sizes[i + 1], sizes[i])).astype(np.float32)
         arrays[f"layers.{i}.bias"] = random.normal(size=sizes[i + 1]).astype(np.float32)
-    weights.save_arrays(file, arrays, kind=weights.GENERATOR, config=CONFIG, facts={"step": step})
+    weights.save_arrays(file, arrays, kind=weights.GENERATOR, config=config, facts={"step": step})
 
 
 @pytest.fixture
@@ -41,6 +41,14 @@ def released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         save_model(folder / name / "generator.safetensors", seed)
     monkeypatch.setattr(catalog, "CHECKPOINTS", folder)
     return folder
+
+
+@pytest.fixture
+def gamma(released: Path) -> render.Model:
+    """A third model, told of three classes."""
+    config = CONFIG.replace(conditioning="concat", classes=("Bag", "Coat", "Ankle boot"))
+    save_model(released / "gamma" / "generator.safetensors", 7, config=config)
+    return catalog.load("gamma")
 
 
 @pytest.fixture
@@ -153,6 +161,44 @@ def test_one_picture_in_colour() -> None:
     assert (tiles(image[..., [0, 3]], 3, 32) == pictures[..., :1]).all()
 
 
+# --- classes -------------------------------------------------------------------------------------------------------
+
+
+def test_a_model_without_classes_offers_none(released: Path, gamma: render.Model) -> None:
+    assert "class" not in [field.key for field in opened().selectbox]
+    field = opened(model="gamma").selectbox(key="class")
+    assert (field.value, field.options) == ("Each seed's own", ["Each seed's own", "Bag", "Coat", "Ankle boot"])
+
+
+def test_wall_of_a_class_or_of_each_seeds_own(gamma: render.Model) -> None:
+    app = opened(model="gamma", num="16", seed="5")
+    own = gamma.generate(gamma.z(range(5, 21)), [seed % 3 for seed in range(5, 21)])
+    assert (tiles(drawn(app)[0], 4) == own).all()
+    app.selectbox(key="class").set_value("Ankle boot").run()
+    assert (tiles(drawn(app)[0], 4) == gamma.generate(gamma.z(range(5, 21)), [2] * 16)).all()
+
+
+@pytest.mark.parametrize(("chosen", "index"), [({}, 1), ({"class": "Bag"}, 0)], ids=["own", "Bag"])
+def test_plane_and_walk_are_of_one_class(gamma: render.Model, chosen: dict[str, str], index: int) -> None:
+    plane, *corners = drawn(opened(model="gamma", view="Plane", a="4", b="5", c="6", size="7", **chosen))
+    of_class = gamma.generate(gamma.z([4, 5, 6]), [index] * 3).astype(int)  # seed 4 is of class 1
+    assert (np.concatenate([tiles(x, 1) for x in corners]) == of_class).all()
+    assert abs(tiles(plane, 7)[[0, 6, 42]] - of_class).max() <= 1
+    _, _, around, straight = drawn(opened(model="gamma", view="Interpolate", a="4", b="5", frames="9", **chosen))
+    for image in (around, straight):
+        assert abs(tiles(image, 9)[[0, -1]] - of_class[:2]).max() <= 1
+
+
+def test_another_model_without_that_class_draws_its_own(gamma: render.Model) -> None:
+    config = CONFIG.replace(conditioning="concat", classes=("cat", "dog"))
+    save_model(catalog.CHECKPOINTS / "delta" / "generator.safetensors", 8, config=config)
+    app = opened(model="gamma", num="16", **{"class": "Bag"})
+    app.selectbox(key="model").set_value("delta").run()
+    assert not app.exception and not app.warning
+    assert app.selectbox(key="class").value == "Each seed's own"
+    assert (tiles(drawn(app)[0], 4) == catalog.load("delta").sample(16)).all()
+
+
 # --- runs ----------------------------------------------------------------------------------------------------------
 
 
@@ -179,11 +225,16 @@ def test_a_run_without_a_snapshot_is_explained(released: Path, run: RunDir) -> N
         {"seed": "9", "num": "36", "truncation": "0.7"},
         {"view": "Plane", "a": "7", "b": "8", "c": "9", "size": "5"},
         {"view": "Interpolate", "a": "7", "b": "8", "frames": "4"},
+        {"model": "gamma", "class": "Ankle boot", "num": "16"},
+        {"model": "gamma", "view": "Plane", "a": "7", "b": "8", "c": "9", "size": "5"},
+        {"model": "gamma", "view": "Interpolate", "class": "Coat"},
     ],
-    ids=["wall", "plane", "interpolate"],
+    ids=["wall", "plane", "interpolate", "wall of a class", "plane of A's class", "interpolate in a class"],
 )
-def test_the_link_gives_the_same_images_again(released: Path, run: RunDir, params: dict[str, str]) -> None:
-    app = opened(model=str(run.path), **params)
+def test_the_link_gives_the_same_images_again(
+    released: Path, gamma: render.Model, run: RunDir, params: dict[str, str]
+) -> None:
+    app = opened(**{"model": str(run.path), **params})
     link = next(code.value for code in app.code if "?" in code.value)
     save_model(run.snapshot_file(30), 30, 30)  # the training goes on; the link must not
     again = opened(**{key: values[0] for key, values in parse_qs(urlsplit(link).query).items()})
@@ -193,36 +244,42 @@ def test_the_link_gives_the_same_images_again(released: Path, run: RunDir, param
 
 
 def test_commands_write_the_files_that_the_page_offers(
-    released: Path, run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gamma: render.Model, run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     name = f"{run.path}@10"  # its path holds a space
-    model, wall, walk = catalog.load(name), Wall(16, 3, 0.5), Walk(1, 2, 5)
-    for command in [wall.command(name), *walk.command(name).splitlines()]:
-        python, dash_m, ganlab, *arguments = shlex.split(command)
-        assert (python, dash_m, ganlab) == ("python", "-m", "ganlab")
-        cli.main(argv=arguments)
-    assert Path("wall.png").read_bytes() == wall.png(model)
-    for path in PATHS:
-        assert Path(f"{path}.png").read_bytes() == walk.png(model, path)
-        assert Path(f"{path}.gif").read_bytes() == walk.gif(model, path)
+    for model, label in ((name, None), ("gamma", None), ("gamma", "Ankle boot")):
+        wall, walk = Wall(16, 3, 0.5, label), Walk(1, 2, 5, label or ("Coat" if model == "gamma" else None))
+        for command in [wall.command(model), *walk.command(model).splitlines()]:
+            python, dash_m, ganlab, *arguments = shlex.split(command)
+            assert (python, dash_m, ganlab) == ("python", "-m", "ganlab")
+            cli.main(argv=arguments)
+        assert Path("wall.png").read_bytes() == wall.png(catalog.load(model))
+        for path in PATHS:
+            assert Path(f"{path}.png").read_bytes() == walk.png(catalog.load(model), path)
+            assert Path(f"{path}.gif").read_bytes() == walk.gif(catalog.load(model), path)
 
 
+@pytest.mark.parametrize(("name", "label"), [("alpha", None), ("gamma", "Ankle boot")])
 def test_python_lines_write_the_files_that_the_page_offers(
-    released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gamma: render.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, label: str | None
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    wall, plane, walk = Wall(16, 3, 0.5), Plane(1, 2, 3, 5), Walk(1, 2, 5)
+    wall, plane, walk = Wall(16, 3, 0.5, label), Plane(1, 2, 3, 5, label), Walk(1, 2, 5, label)
+    model = catalog.load(name)
     for recipe in (wall, plane, walk):
-        exec(recipe.python("alpha"), {})
-    assert Path("wall.png").read_bytes() == wall.png(alpha())
-    assert Path("plane.png").read_bytes() == plane.png(alpha())
-    assert Path("slerp.png").read_bytes() == walk.png(alpha(), "slerp")
+        assert ("label" in recipe.python(name)) == (label is not None)
+        exec(recipe.python(name), {})
+    assert Path("wall.png").read_bytes() == wall.png(model)
+    assert Path("plane.png").read_bytes() == plane.png(model)
+    assert Path("slerp.png").read_bytes() == walk.png(model, "slerp")
 
 
-def test_films_are_endless(released: Path) -> None:
-    model = alpha()
-    for gif in (Wall(16).gif(model), Plane().gif(model), Walk().gif(model, "slerp")):
+@pytest.mark.parametrize(("name", "label"), [("alpha", None), ("gamma", "Coat")])
+def test_films_are_endless(gamma: render.Model, name: str, label: str | None) -> None:
+    model = catalog.load(name)
+    of_all = Wall(16).gif(model), Wall(16, label=label).gif(model)
+    for gif in (*of_all, Plane(label=label).gif(model), Walk(label=label).gif(model, "slerp")):
         film = Image.open(io.BytesIO(gif))
         assert film.info["loop"] == 0 and film.n_frames > 30
 
@@ -253,6 +310,12 @@ def test_junk_in_a_link_is_named_and_passed_over(released: Path, params: dict[st
     assert drawn(app)
     junk = {key for key in params if key != "view" or params[key] == "Sideways"}
     assert all(f"`{key}=" in app.warning[0].value for key in junk)
+
+
+def test_a_class_that_the_model_lacks_is_named(gamma: render.Model) -> None:
+    app = opened(model="gamma", **{"class": "cat"})
+    assert "`class=cat`" in app.warning[0].value and drawn(app)
+    assert not opened(model="alpha", **{"class": "cat"}).warning  # a parameter of others
 
 
 def test_a_step_that_is_gone_is_named(released: Path, run: RunDir) -> None:

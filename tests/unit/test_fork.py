@@ -26,6 +26,7 @@ def parent(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
 
 def test_an_unchanged_fork_ends_as_its_parent_did(parent: RunDir, tmp_path: Path) -> None:
     new = fork(parent, tmp_path / "fork", at=5)
+    assert (new.read_status().label, new.read_status().step, new.read_status().total_steps) == ("stopped", 5, 12)
     assert [row["step"] for row in new.read_metrics()[0]] == [3]
     assert [int(f.stem) for f in new.samples()] == [0, 1, 2, 4]
     assert [int(f.stem) for f in new.snapshots()] == [0, 4, 5]

@@ -32,21 +32,35 @@ LAW = {
     "plots": ["errors", "files", "rundir"],
     "catalog": ["errors", "render", "rundir"],
     "data": ["config", "errors"],
-    "models": ["config"],
+    "fork": ["config", "errors", "files", "rundir", "weights"],
+    "scores": [],
+    "models": ["config", "errors"],
     "losses": [],
+    "augment": [],
+    "schedules": [],
     "ema": [],
-    "trainer": ["config", "ema", "errors", "losses", "models"],
+    "distributed": [],
+    "objective": ["augment", "config", "losses"],
+    "trainer": [
+        *["augment", "config", "distributed", "ema", "errors", "losses", "models", "objective", "schedules"],
+    ],
     "checkpoint": ["config", "errors", "rundir", "trainer", "weights"],
-    "loop": ["checkpoint", "config", "data", "errors", "export", "files", "presets", "render", "rundir", "trainer"],
+    "requests": ["config", "distributed", "errors", "rundir"],
+    "loop": [
+        *["checkpoint", "config", "data", "distributed", "errors", "export", "render", "requests", "rundir", "scores"],
+        *["trainer"],
+    ],
     "app": [
-        *["catalog", "config", "data", "errors", "export", "files", "jobs", "latent", "presets", "program", "render"],
-        *["rundir", "weights"],
+        *["catalog", "config", "data", "errors", "export", "files", "fork", "jobs", "latent", "presets", "program"],
+        *["render", "rundir", "weights"],
     ],
     "cli": ["config", "errors", "presets", "rundir"],  # at once; whatever a command needs, when it needs it
     "__main__": ["cli"],
     PUBLIC: ["catalog", "config", "data", "errors", "presets", "rundir", "loop"],
 }
-TORCH = {"models", "losses", "ema", "trainer", "checkpoint", "loop"}  # rooms that import torch
+TORCH = {  # rooms that import torch, or another that does
+    *["models", "losses", "augment", "ema", "objective", "distributed", "trainer", "checkpoint", "requests", "loop"],
+}
 
 MODULES = sorted(str(file.relative_to(PACKAGE)) for file in PACKAGE.rglob("*.py"))
 each_module = pytest.mark.parametrize("module", MODULES)

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import PATIENCE, assert_same_run, lines, newest_state, wait_for
-from hypothesis import HealthCheck, example, given, reject, settings
+from hypothesis import HealthCheck, Phase, example, given, reject, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -147,7 +147,14 @@ ALL_AT_ONCE = dict(
 )  # fmt: skip
 
 
-@settings(max_examples=20, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=20,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=(Phase.explicit, Phase.generate),  # shrinking would take minutes
+    suppress_health_check=list(HealthCheck),
+)
 @given(values=configs(), kills=st.lists(st.integers(0, 99), min_size=1, max_size=2))
 @example(values=ALL_AT_ONCE, kills=[70, 30])
 def test_a_run_killed_anywhere_and_started_again_is_the_same_run(
@@ -161,7 +168,10 @@ def test_a_run_killed_anywhere_and_started_again_is_the_same_run(
         reject()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "NUM", 16)  # pictures scored
-        whole, num_acts = whole_run(config, folder / "whole", device="cpu")
+        try:
+            whole, num_acts = whole_run(config, folder / "whole", device="cpu")
+        except Diverged:
+            reject()
         path = folder / "again"
         for i, percent in enumerate(kills):
             with killed_at(percent * num_acts // 100), contextlib.suppress(Killed):
@@ -371,13 +381,16 @@ def test_a_run_killed_after_a_rollback_is_the_same_run(
     assert events[2]["changes"] == {"learning_rate": [1e-3, 5e-4]}
     last = load_arrays(whole.states()[-1], kind=STATE)[1]
     assert (last.learning_rate, last.label_smoothing) == (5e-4, 0.3)
-    assert num_acts > 40
-    for act in range(num_acts - 22, num_acts):
+    killed = 0
+    for act in range(num_acts - 24, num_acts):
         run = RunDir(tmp_path / str(act))
         with killed_at(act), pytest.raises(Killed):
             train(config, run.path, **ask(run))
-        resume(run.path, **ask(run))
-        assert_same_run(whole, run)
+        if any(event["event"] == "changed" for event in run.read_events()):  # else it is made at another step
+            resume(run.path)
+            assert_same_run(whole, run)
+            killed += 1
+    assert killed > 18
 
 
 # --- scores ----------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import PATIENCE
 
 from ganlab import rundir
 from ganlab.config import SCHEMA, Config, to_dict
@@ -120,12 +121,25 @@ def test_events_are_kept_in_order_with_time_and_facts(run: RunDir) -> None:
     assert before <= first["time"] <= second["time"] <= time.time()
 
 
+def test_the_best_step_has_the_lowest_score(run: RunDir) -> None:
+    assert run.read_scores() == [] and run.best_step() is None
+    run.append_score({"step": 5, "metric": "m", "score": math.nan})
+    assert run.best_step() is None  # null is no score
+    for step, score in ((10, 3.0), (20, -1.5), (30, -1.5), (40, math.inf), (50, 2.0)):
+        run.append_score({"step": step, "metric": "m", "score": score})
+        assert run.best_step() == (10 if step == 10 else 20)
+    assert [row["score"] for row in run.read_scores()] == [None, 3.0, -1.5, -1.5, None, 2.0]
+    run.rewind(10)
+    assert run.best_step() == 10
+
+
 # --- rewinding and numbered files ------------------------------------------------------------------------------------
 
 
 def fill(run: RunDir, *at: int) -> None:
     for step in at:
         run.append_metrics({"step": step})
+        run.append_score({"step": step, "metric": "m", "score": 100.0 - step})
         run.append_event("tick", step)
         for file in (run.sample_file(step), run.snapshot_file(step), run.state_file(step)):
             file.parent.mkdir(exist_ok=True)
@@ -140,13 +154,27 @@ def test_rewind_forgets_what_will_be_computed_again(run: RunDir) -> None:
     fill(run, 0, 5, 10, 15, 20)
     with open(run.path / "metrics.jsonl", "a") as file:
         file.write('{"step": 2')  # the crash after which a run is rewound tore a line
+    for name in ("metrics.jsonl", "scores.jsonl"):
+        assert (run.path / name).exists()
     run.rewind(10)
-    assert steps(run.read_metrics()[0]) == [0, 5, 10]
+    assert steps(run.read_metrics()[0]) == steps(run.read_scores()) == [0, 5, 10]
     assert numbers(run.samples()) == numbers(run.snapshots()) == [0, 5, 10]
     assert numbers(run.states()) == [0, 5, 10, 15, 20]  # states are dropped by what loads and saves them
     assert steps(run.read_events()) == [0, 5, 10, 15, 20]  # history stays
     run.append_metrics({"step": 11})
     assert steps(run.read_metrics()[0]) == [0, 5, 10, 11]
+
+
+def test_rewind_clears_what_a_killed_worker_left_half_written(run: RunDir) -> None:
+    """But not in the run's own folder, where readers write their requests in the same way."""
+    fill(run, 5)
+    torn = [run.path / folder / ".000010.x.77.88.tmp" for folder in ("samples", "snapshots", "state")]
+    asked = run.path / ".control.json.77.88.tmp"
+    for file in (*torn, asked):
+        file.write_bytes(b"half")
+    run.rewind(5)
+    assert [file.exists() for file in (*torn, asked)] == [False, False, False, True]
+    assert numbers(run.samples()) == numbers(run.snapshots()) == numbers(run.states()) == [5]
 
 
 def test_rewind_of_a_new_run_writes_nothing(run: RunDir) -> None:
@@ -192,6 +220,23 @@ def test_a_longer_run_is_the_same_run(run: RunDir, tiny: Config) -> None:
     assert run.open_config(longer) == longer and run.read_config() == longer
 
 
+def test_the_names_of_all_classes_are_no_other_configuration(run: RunDir, tiny: Config) -> None:
+    """A run that was only prepared asks for all classes; its worker finds out what they are called, once."""
+    prepared, named = tiny.replace(conditioning="concat"), tiny.replace(conditioning="concat", classes=("a", "b"))
+    run.open_config(prepared)
+    assert run.open_config(named) == run.read_config() == named
+    with pytest.raises(RunError, match="classes"):
+        run.open_config(prepared)
+    with pytest.raises(RunError, match="classes"):
+        run.open_config(named.replace(classes=("a",)))
+    other = RunDir(run.path.parent / "other")
+    other.open_config(tiny)
+    with pytest.raises(RunError, match="classes"):  # an unconditional run knows no names: these would be a choice
+        other.open_config(tiny.replace(classes=("a", "b")))
+    with pytest.raises(RunError, match="width"):
+        RunDir(run.path).open_config(named.replace(width=16))
+
+
 def test_a_folder_without_a_run_says_so(run: RunDir) -> None:
     with pytest.raises(RunError, match="holds no run"):
         run.read_config()
@@ -207,7 +252,7 @@ def test_a_folder_without_a_run_says_so(run: RunDir) -> None:
         (b"schema\n", "no hyperparameters"),
         (b"width: 8\n", "schema None"),
         (b"schema: 99\nwidth: 8\n", "schema 99"),
-        (b"schema: 1\nwidth: 7\n", "width is 7"),
+        (b"schema: 1\nwidth: 3\n", "width is 3"),
         (b"schema: 1\nwidth: wide\n", "width is 'wide'"),
         (b"schema: 1\nglitter: 3\n", "glitter"),
         (b"schema: 1\n3: 4\n", "Unknown hyperparameter: 3"),
@@ -285,7 +330,7 @@ def test_the_heartbeat_beats_while_a_step_takes_long(run: RunDir, monkeypatch: p
         first = run.read_status()
         assert (first.state, first.step, first.pid) == ("starting", 3, os.getpid()) and first.alive
         reporter.update(write=False, state="running", step=4)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while run.read_status().step != 4 or run.read_status().heartbeat - first.heartbeat < 0.05:
             assert time.monotonic() < deadline
             time.sleep(0.005)
@@ -310,10 +355,10 @@ def test_the_heartbeat_outlives_a_full_disk(run: RunDir, monkeypatch: pytest.Mon
     monkeypatch.setattr(RunDir, "write_status", write)
     with Reporter(run, Status()):
         full.set()
-        assert refused.wait(10)
+        assert refused.wait(PATIENCE)
         before = run.read_status().heartbeat
         full.clear()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while run.read_status().heartbeat <= before:
             assert time.monotonic() < deadline
             time.sleep(0.005)
@@ -350,6 +395,18 @@ def test_versions_increase_and_changes_accumulate(run: RunDir) -> None:
     assert (first.until, second.until, third.command) == (20, None, "pause")
     assert second.changes == third.changes == {"learning_rate": 1e-4, "d_steps": 2}
     assert run.read_control() == third
+
+
+def test_what_the_worker_has_answered_is_not_asked_again(run: RunDir) -> None:
+    """Else the next pause would bring back what a rollback, or a newer change, has overruled since."""
+    run.request("run", changes={"learning_rate": 1e-3})
+    run.append_event("started", 0)
+    assert run.request("run", changes={"width": 8}).changes == {"learning_rate": 1e-3, "width": 8}
+    run.append_event("change refused", 5, version=2)
+    run.append_event("changed", 5, version=2, changes={"learning_rate": [2e-4, 1e-3]})
+    assert run.request("pause").changes == {}
+    assert run.request("run", changes={"d_steps": 2}).changes == {"d_steps": 2}
+    assert run.request("pause").changes == {"d_steps": 2}  # not answered yet
 
 
 def test_a_request_that_does_not_exist_is_not_written(run: RunDir) -> None:

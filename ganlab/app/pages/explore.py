@@ -300,7 +300,7 @@ def _interpolate(model: Model, name: str, picture: DeltaGenerator, controls: Del
 
 
 def _all_of(label: str | None) -> str:
-    return f" All are of the class {label}." if label is not None else ""
+    return f" All of class {label}." if label is not None else ""
 
 
 def _strip(model: Model, walk: Walk, path: latent.PathKind) -> None:

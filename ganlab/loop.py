@@ -93,9 +93,9 @@ def train(
             status = dataclasses.replace(run.read_status(), state="starting", error="", device=str(target), eta_s=None)
             with Reporter(run, status, quiet=not world.leads) as reporter, _failures_reported(run, reporter):
                 if data is None:
-                    config, data = _open_data(config, data_root)
-                    if world.leads:
-                        run.open_config(config)  # names the classes, where the run was only prepared
+                    asked, (config, data) = config, _open_data(config, data_root)
+                    if world.leads and config != asked:
+                        run.write_config(config)  # a run that was only prepared now knows its classes' names
                 reporter.update(num_images=len(data.images), total_steps=config.total_steps(len(data.images)))
                 images, labels = (torch.from_numpy(a).to(target) for a in (data.images, data.labels))
                 trainer = Trainer(config, images, labels, world)

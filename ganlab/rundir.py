@@ -132,8 +132,6 @@ class RunDir:
         """
         if self.exists:
             changed = differences(old := self.read_config(), config)
-            if old.conditioning != "none" and not old.classes:
-                changed.pop("classes", None)  # all that there are: the worker has found out their names
             if changed:
                 rows = "\n".join(f"  {name}: {a!r} in the run, {b!r} asked for" for name, (a, b) in changed.items())
                 raise RunError(
@@ -142,9 +140,13 @@ class RunDir:
                 )
             if old == config:
                 return config
+        self.write_config(config)
+        return config
+
+    def write_config(self, config: Config) -> None:
+        """Write the config without a look at the one that is there."""
         values = {"schema": SCHEMA, **to_dict(config)}
         write_atomic(self.path / "config.yaml", yaml.safe_dump(values, sort_keys=False).encode())
-        return config
 
     # --- status and control --------------------------------------------------------------------------------------
 

@@ -25,12 +25,17 @@ STATE = "ganlab-state"
 
 
 def save_arrays(
-    path: Path, arrays: Mapping[str, np.ndarray], *, kind: str, config: Config, facts: Mapping[str, Any] | None = None
+    path: Path,
+    arrays: Mapping[str, np.ndarray],
+    *,
+    kind: str,
+    config: Config | None = None,
+    facts: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write arrays with the config that made them, `facts` (JSON values) and a checksum of both, atomically."""
+    """Write arrays with the config that made them (the default one, if it was no training of ours), `facts` (JSON values) and a checksum of both, atomically."""
     # not np.ascontiguousarray: that would make (1,) of a scalar, such as Adam's step
     arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    about = json.dumps({"config": to_dict(config), "facts": dict(facts or {})}, sort_keys=True)
+    about = json.dumps({"config": to_dict(config or Config()), "facts": dict(facts or {})}, sort_keys=True)
     metadata = {"kind": kind, "schema": str(SCHEMA), "about": about, "sha256": _digest(arrays, about)}
     write_atomic(path, save(arrays, metadata))
 

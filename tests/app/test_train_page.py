@@ -273,7 +273,7 @@ def ended_run(path: Path, config: Config, state: str = "done", step: int = 20) -
     run.open_config(config)
     run.write_status(Status(state=state, step=step, total_steps=20, num_images=5000))  # type: ignore[arg-type]
     for at in (10, 20):
-        save_arrays(run.state_file(at), {"x": np.zeros(1)}, kind=STATE, config=config, facts={"step": at})
+        save_arrays(run.state_file(at), {"x": np.zeros(1)}, kind=STATE, config=config, facts={"step": at, "images": 0})
     return run
 
 

@@ -38,6 +38,7 @@ LAW = {
     "losses": [],
     "augment": [],
     "schedules": [],
+    "evaluate": ["errors", "weights"],
     "ema": [],
     "distributed": [],
     "objective": ["augment", "config", "losses"],

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import assert_same_run, content, lines, wait_for
+from conftest import PATIENCE, assert_same_run, content, lines, wait_for
 
 from ganlab import jobs, loop, requests
 from ganlab.config import Config
@@ -74,7 +74,7 @@ def working(config: Config, run: RunDir) -> Iterator[Worker]:
     finally:
         if worker.is_alive():
             run.request("stop")
-        worker.join(60)
+        worker.join(PATIENCE)
         assert not worker.is_alive() and worker.error is None, worker.error
 
 

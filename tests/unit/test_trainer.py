@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ganlab import trainer as trainer_module
 from ganlab.config import FAMILIES, WITH_TARGETS, Config
 from ganlab.ema import ema_decay
 from ganlab.errors import WeightsError
@@ -298,6 +299,76 @@ def test_fixed_samples_show_every_class() -> None:
     assert trainer.fixed_samples(90).shape == (90, 1, 28, 28)
     assert torch.cat(given).tolist() == [0] * 30 + [1] * 30 + [2] * 30
     assert np.array_equal(trainer.fixed_samples(90), trainer.fixed_samples(90))
+
+
+# --- arithmetic and figures ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "native", "bfloat16"),
+    [
+        (dict(precision="auto"), True, True),
+        (dict(precision="auto"), False, False),
+        (dict(precision="auto", model="mlp"), True, False),  # too narrow to gain from it
+        (dict(precision="auto", model="mlp", d_width=256), True, True),
+        (dict(precision="float32"), True, False),
+        (dict(precision="bfloat16", model="mlp"), False, True),
+    ],
+)
+def test_bfloat16_is_used_where_it_gains_or_is_asked_for(
+    changes: dict[str, Any], native: bool, bfloat16: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ganlab.trainer.has_bfloat16", lambda _: native)
+    trainer = trainer_of(PLAIN, **changes)
+    kinds = set()
+    layer = next(m for m in trainer.D.modules() if isinstance(m, nn.Linear | nn.Conv2d))
+    layer.register_forward_hook(lambda *results: kinds.add(results[2].dtype))
+    trainer.train_step()
+    assert kinds == {torch.bfloat16 if bfloat16 else torch.float32}
+    assert all(t.dtype == torch.float32 for _, t in trainer.tensors() if t.is_floating_point())
+
+
+def test_the_statistics_are_means_over_updates_and_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = trainer_of(PLAIN, model="mlp", d_norm="none", gradient_penalty=10.0, d_steps=2, g_steps=3)
+    honest, losses = trainer._descend, {"D": [], "G": []}
+    verdicts: list[list[torch.Tensor]] = []
+    objective = trainer_module.d_objective
+
+    def seen(*args: Any) -> Any:
+        verdict = objective(*args)
+        verdicts.append([verdict.real.sigmoid().mean(), verdict.fake.sigmoid().mean(), verdict.penalty])
+        return verdict
+
+    monkeypatch.setattr(trainer_module, "d_objective", seen)
+    trainer._descend = lambda which, loss: (losses[which].append(loss.item()), honest(which, loss))  # type: ignore
+    for _ in range(3):
+        trainer.train_step()
+    found = trainer.statistics()
+    assert (len(losses["D"]), len(losses["G"])) == (6, 9)
+    assert found["loss_d"] + found["penalty"] == pytest.approx(np.mean(losses["D"]), rel=1e-5)
+    assert found["loss_g"] == pytest.approx(np.mean(losses["G"]), rel=1e-5)
+    means = [float(torch.stack(column).mean()) for column in zip(*verdicts, strict=True)]
+    assert [found[name] for name in ("d_real", "d_fake", "penalty")] == pytest.approx(means, rel=1e-5)
+    trainer.reset_statistics()
+    assert trainer.statistics()["loss_d"] == trainer.count == 0
+
+
+def test_the_largest_weight_is_of_both_networks_in_either_direction() -> None:
+    trainer = trainer_of(PLAIN, model="mlp")
+    usual = max(p.abs().max().item() for network in (trainer.G, trainer.D) for p in network.parameters())
+    assert trainer.largest_weight() == usual
+    for network, value, largest in ((trainer.G, -7.0, 7.0), (trainer.D, 9.0, 9.0), (trainer.G, float("nan"), np.inf)):
+        next(network.parameters()).data.view(-1)[-1] = value
+        assert trainer.largest_weight() == largest
+
+
+def test_the_norm_is_that_of_the_whole_gradient() -> None:
+    trainer = trainer_of(PLAIN, model="mlp")
+    assert trainer.statistics()["grad_d"] == 0  # no gradient yet
+    trainer.train_step()
+    for name, network in (("grad_g", trainer.G), ("grad_d", trainer.D)):
+        flat = torch.cat([p.grad.flatten() for p in network.parameters()])  # type: ignore[union-attr]
+        assert trainer.statistics()[name] == pytest.approx(flat.double().norm().item(), rel=1e-5)
 
 
 # --- exact state -----------------------------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""How good a generator is: features, distances, neighbours. No torch."""

@@ -13,8 +13,8 @@ _SN: dict = dict(model="sn-conv", d_width=32, latent_dim=64, conditioning="proje
 
 _ROWS: dict[str, dict] = {
     # as published: Goodfellow 2014; the three-layer and the one-layer GAN of many tutorials
-    "mnist-mlp":           _MNIST | dict(model="mlp", width=512, prior="uniform", d_dropout=0.3, d_batches="merged",
-                                epochs=50),
+    "mnist-mlp":           _MNIST | dict(model="mlp", width=512, d_width=256, prior="uniform", d_dropout=0.5,
+                                d_batches="merged", epochs=50),
     "mnist-mlp3":          _MNIST | dict(model="mlp", width=256, latent_dim=64, batch_size=100, beta1=0.9, epochs=100),
     "mnist-mlp-simple":    _MNIST | dict(model="mlp", width=128, hidden_layers=1, g_activation="leaky-relu",
                                 leaky_slope=0.01, prior="uniform", label_smoothing=0.1, batch_size=100,
@@ -29,8 +29,8 @@ _ROWS: dict[str, dict] = {
     # Wasserstein with gradient penalty: Gulrajani 2017; relativistic pairs with R1 and R2: Huang 2024
     "mnist-wgan-gp":       _MNIST | dict(model="dcgan", d_norm="none", loss="wasserstein", gradient_penalty=10.0,
                                 d_steps=5, batch_size=64, learning_rate=1e-4, beta1=0.0, beta2=0.9, epochs=50),
-    "mnist-rpgan":         _MNIST | _SN | dict(width=24, loss="relativistic", d_norm="none", r1_gamma=1.0, r2_gamma=1.0,
-                                leaky_slope=0.2, beta2=0.99, epochs=30),
+    "mnist-rpgan":         _MNIST | _SN | dict(width=24, d_width=16, loss="relativistic", d_norm="none", r1_gamma=1.0,
+                                r2_gamma=1.0, leaky_slope=0.2, beta2=0.99, epochs=30),
     # Miyato 2018: spectral norm and projection
     "mnist-sn":            _MNIST | _SN | dict(width=24, epochs=40),
     "fashion-sn":          _FASHION | _SN | dict(width=24, epochs=40),

@@ -32,7 +32,8 @@ def save_arrays(
     config: Config | None = None,
     facts: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write arrays with the config that made them (the default one, if it was no training of ours), `facts` (JSON values) and a checksum of both, atomically."""
+    """Write arrays with the config that made them (the default one, if none did), `facts` (JSON values) and a checksum
+    of both, atomically."""
     # not np.ascontiguousarray: that would make (1,) of a scalar, such as Adam's step
     arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     about = json.dumps({"config": to_dict(config or Config()), "facts": dict(facts or {})}, sort_keys=True)

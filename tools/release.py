@@ -35,6 +35,7 @@ LICENCES = {
 def release(run: RunDir, name: str) -> Path:
     """Write checkpoints/NAME from the newest snapshot of `run`."""
     status, config, last = run.read_status(), run.read_config(), run.read_metrics()[0][-1]
+    threads = run.read_events()[0]["threads"]
     folder = catalog.CHECKPOINTS / name
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / "generator.safetensors"
@@ -44,7 +45,7 @@ def release(run: RunDir, name: str) -> Path:
         "title": f"{FAMILIES[config.model]} on {DATA_SETS[config.data]}",
         "data": config.data,
         "licence": LICENCES[config.data],
-        "command": f"python -m ganlab train --preset {name} --seed {config.seed}",
+        "command": f"python -m ganlab train --preset {name} --seed {config.seed} --threads {threads}",
         "seed": config.seed,
         "steps": model.facts["step"],
         "images": model.facts["images"],

@@ -78,7 +78,9 @@ def to_onnx(arrays: dict[str, np.ndarray], shape: tuple[int, int, int]) -> bytes
     """The network as an ONNX model: `image` (N, C, H, W) in [-1, 1] to `features` (N, F) and `logits` (N, K)."""
     from onnx import TensorProto, checker, helper, numpy_helper
 
-    nodes, constants, x = [], [], "image"
+    nodes: list[Any] = []
+    constants: list[Any] = []
+    x = "image"
 
     def layer(kind: str, *names: str, output: str = "", **attributes: Any) -> str:
         output = output or f"x{len(nodes)}"

@@ -101,8 +101,10 @@ def kernel_distance(
     deviation: the standard deviation over the subsets, as torch-fidelity reports it: how much the figure of ONE
     subset varies. It is not the error of the mean. That is, for many subsets and N = M much larger than subset_size,
     between deviation * (subset_size / N) (equal distributions) and deviation * sqrt(subset_size / N) (distributions
-    far apart), for the subsets share their samples. With subset_size = N = M all subsets are the same one and the
-    deviation, 0, says nothing. Raises ConfigError for subsets < 1, and for a subset_size < 2, > N or > M.
+    far apart), for the subsets share their samples; few subsets add deviation / sqrt(subsets). With subset_size = N =
+    M all subsets are the same one and the deviation, 0, says nothing.
+
+    Raises ConfigError for subsets < 1, and for a subset_size < 2, > N or > M.
     """
     real, fake = matching_points(real, fake, NAMES)
     if subsets < 1 or not 2 <= subset_size <= min(len(real), len(fake)):
@@ -196,7 +198,7 @@ def _labels(labels: np.ndarray, name: str, num_classes: int | None = None) -> np
         raise DataError(f"The {name} are {labels.dtype} {labels.shape}; whole numbers (N,) are needed, N at least 1.")
     if num_classes is not None and (labels.min() < 0 or labels.max() >= num_classes):
         raise DataError(f"The {name} go from {labels.min()} to {labels.max()}; there are {num_classes} classes from 0.")
-    return labels
+    return labels.astype(np.int64)
 
 
 def class_agreement(predicted: np.ndarray, asked: np.ndarray) -> float:

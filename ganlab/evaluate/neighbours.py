@@ -49,16 +49,17 @@ def values(block: np.ndarray) -> np.ndarray:
 
 
 def squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """|x_i - y_j|^2 through one matrix product: float64 (n, F) and (m, F) -> (n, m), never negative.
+    """|x_i - y_j|^2 through one matrix product: float64 (n, F) and (m, F) -> (n, m).
 
     Too small by at most 2 F eps (|x_i|^2 + |y_j|^2), eps = 2.2e-16, and never too large: the bound of the rounding
-    error is taken off. So a point on the border of a ball counts as inside, whatever the order of the sums.
+    error is taken off. So a point on the border of a ball counts as inside, whatever the order of the sums; and the
+    square for equal points may be a little below 0.
     """
     keep = 1 - x.shape[1] * np.finfo(np.float64).eps
     d2 = (-2 * x) @ y.T
     d2 += keep * np.einsum("if,if->i", x, x)[:, None]
     d2 += keep * np.einsum("jf,jf->j", y, y)
-    return np.maximum(d2, 0, out=d2)
+    return d2
 
 
 def tiles(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[slice, slice, np.ndarray]]:

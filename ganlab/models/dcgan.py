@@ -17,6 +17,7 @@ from ganlab.models.layers import (
     d_norm,
     g_activation,
     g_norm,
+    laid_out_for,
     num_concatenated,
     prepare,
     with_class,
@@ -51,11 +52,8 @@ class DCGANGenerator(nn.Module):
         prepare(self, config.inits[0])
 
     def forward(self, z: torch.Tensor, y: torch.Tensor | None = None) -> torch.Tensor:
-        x = (
-            self.project(with_class(self.config, z, y))
-            .view(len(z), -1, START, START)
-            .contiguous(memory_format=torch.channels_last)
-        )
+        x = self.project(with_class(self.config, z, y)).view(len(z), -1, START, START)
+        x = laid_out_for(self.ups[0], x)
         for norm, up in zip(self.norms, self.ups, strict=True):
             x = up(self.act(norm(x, y)))
         return torch.tanh(self.last_norm(x, y))

@@ -93,6 +93,12 @@ def with_class_maps(config: Config, images: torch.Tensor, y: torch.Tensor | None
     return torch.cat([images, maps], 1)
 
 
+def laid_out_for(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """x (N, C, H, W) in the memory layout of a convolution's weight, so that no layer on the way meets two layouts."""
+    last = layer.get_parameter("weight").is_contiguous(memory_format=torch.channels_last)
+    return x.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+
+
 def num_concatenated(config: Config) -> int:
     """Numbers that `with_class` and channels that `with_class_maps` add."""
     return config.num_classes if config.conditioning == "concat" else 0

@@ -19,6 +19,7 @@ from ganlab.models.layers import (
     Head,
     g_activation,
     g_norm,
+    laid_out_for,
     num_concatenated,
     prepare,
     with_class,
@@ -63,11 +64,8 @@ class SNResNetGenerator(nn.Module):
         prepare(self, config.inits[0])
 
     def forward(self, z: torch.Tensor, y: torch.Tensor | None = None) -> torch.Tensor:
-        x = (
-            self.project(with_class(self.config, z, y))
-            .view(len(z), -1, self.start, self.start)
-            .contiguous(memory_format=torch.channels_last)
-        )
+        x = self.project(with_class(self.config, z, y)).view(len(z), -1, self.start, self.start)
+        x = laid_out_for(self.blocks[0].get_submodule("conv1"), x)
         for block in self.blocks:
             x = block(x, y)
         return torch.tanh(self.last(self.act(self.norm(x, y))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import signal
@@ -22,7 +23,7 @@ from ganlab.config import Config
 from ganlab.distributed import World, world_of
 from ganlab.errors import ConfigError
 from ganlab.loop import train
-from ganlab.rundir import RunDir
+from ganlab.rundir import Control, RunDir
 from ganlab.trainer import Trainer
 
 REPO = Path(__file__).parents[2]
@@ -142,6 +143,24 @@ def test_a_batch_that_can_not_be_shared_is_refused_before_anything_is_written(
     with pytest.raises(ConfigError, match=f"which {size} processes can't share evenly. Choose a multiple"):
         train(PLAIN.replace(**changes), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_one_that_does_not_lead_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It trains, with what the leader says of the config, of past events and of requests."""
+    config = PLAIN.replace(steps=6, score="pixel-moments", score_every=3, on_divergence="rollback")
+    said = itertools.chain([config, None, []], itertools.repeat((Control(), False)))
+
+    class Follower(World):
+        def agree(self, value: Any) -> Any:
+            assert value is None or value == (None, False)
+            return next(said)
+
+    steps = []
+    honest = Trainer.train_step
+    monkeypatch.setattr(Trainer, "train_step", lambda self: steps.append(self.step) or honest(self))
+    monkeypatch.setattr(loop, "world_of", lambda _: contextlib.nullcontext(Follower(1, 1)))
+    train(config, tmp_path / "run", progress=lambda *_: pytest.fail("it speaks"))
+    assert steps == list(range(6)) and not (tmp_path / "run").exists()
 
 
 # --- two real processes ----------------------------------------------------------------------------------------------

@@ -473,10 +473,10 @@ def conv(n: int, m: int, kernel: int, bias: bool = True) -> int:
 
 def mlp(c: Config) -> tuple[int, int]:
     pixels = c.channels * c.image_size**2
-    hidden = linear(c.width, c.width) * (c.hidden_layers - 1)
+    w, v, more = c.width, c.d_width or c.width, c.hidden_layers - 1
     return (
-        linear(c.latent_dim, c.width) + hidden + linear(c.width, pixels),
-        linear(pixels, c.width) + hidden + linear(c.width, 1),
+        linear(c.latent_dim, w) + linear(w, w) * more + linear(w, pixels),
+        linear(pixels, v) + linear(v, v) * more + linear(v, 1),
     )
 
 
@@ -518,7 +518,7 @@ def sn_resnet(c: Config) -> tuple[int, int]:
 
 
 COUNTS = {
-    "mnist-mlp": (mlp, 716_560, 665_089),
+    "mnist-mlp": (mlp, 716_560, 267_009),
     "mnist-mlp3": (mlp, 283_920, 267_009),
     "mnist-mlp-simple": (mlp, 114_064, 100_609),
     "mnist-5k-dcgan": (dcgan, 837_505, 431_937),
@@ -528,7 +528,7 @@ COUNTS = {
     "cifar10-dcgan": (dcgan, 1_068_931, 663_361),
     "cifar10-dcgan-class": (dcgan, 1_068_931, 663_361),
     "mnist-wgan-gp": (dcgan, 837_505, 431_553),
-    "mnist-rpgan": (sn_conv, 396_793, 307_489),
+    "mnist-rpgan": (sn_conv, 396_793, 77_457),
     "mnist-sn": (sn_conv, 396_793, 307_489),
     "fashion-sn": (sn_conv, 396_793, 307_489),
     "cifar10-sn": (sn_conv, 762_851, 1_466_881),

@@ -15,6 +15,7 @@ from conftest import PATIENCE, assert_same_run, content, lines, wait_for
 
 from ganlab import jobs, loop, requests
 from ganlab.config import Config
+from ganlab.distributed import World
 from ganlab.loop import resume, train
 from ganlab.rundir import RunDir
 from ganlab.trainer import Trainer
@@ -220,6 +221,7 @@ def test_a_request_is_answered_once(small: Config, tmp_path: Path) -> None:
     answers = [event for event in run.read_events() if event["event"].startswith("change")]
     assert [event["event"] for event in answers] == ["change refused", "changed"]
     assert "width can't change in a running run. These can: d_learning_rate, d_steps," in answers[0]["error"]
+    train(small.replace(steps=41), run.path)
     run.request("run")
     resume(run.path)
     train(small.replace(steps=45), run.path, progress=asking(run, 42, changes={"d_steps": 2}))
@@ -292,3 +294,24 @@ def test_a_wish_for_what_is_so_already_is_no_change(small: Config, tmp_path: Pat
     asked = {name: value for name, value in dataclasses.asdict(small).items() if name in LIVE}
     train(small, run.path, progress=asking(run, 3, changes=asked))
     assert events(run) == ["started", "done"]
+
+
+def test_processes_that_train_together_look_at_once_and_then_at_the_same_steps(small: Config, tmp_path: Path) -> None:
+    class Two(World):
+        def agree(self, value: Any) -> Any:
+            return value
+
+    run = RunDir(tmp_path)
+    run.request("pause")
+    asked = requests.Requests(run, 0.0, Two(0, 2))
+    for step, command, obeyed in (
+        (13, "run", "pause"),
+        (14, "stop", "pause"),
+        (19, "stop", "pause"),
+        (20, "run", "stop"),
+    ):
+        asked.obey(small, step)
+        assert asked.command == obeyed
+        run.request(command)  # type: ignore[arg-type]
+    asked.obey(small, 21, waiting=True)
+    assert asked.command == "run"

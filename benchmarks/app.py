@@ -58,7 +58,7 @@ def slider_to_picture(page: Page) -> str:
     return f"median {statistics.median(times):.0f} ms, p95 {times[int(0.95 * len(times))]:.0f} ms ({len(times)} moves)"
 
 
-def speed_while_watched(page: Page, run: RunDir, address: str, windows: int = 6, seconds: float = 15.0) -> str:
+def speed_while_watched(page: Page, run: RunDir, address: str, windows: int = 5, seconds: float = 10.0) -> str:
     """Steps a second with the live page open against none, in turns; the median of the ratios."""
     speeds: dict[bool, list[float]] = {True: [], False: []}
     for i in range(2 * windows):
@@ -112,7 +112,7 @@ def main() -> None:
             page.evaluate(WATCH)
             print(f"slider to picture, idle               {slider_to_picture(page)}")
             run = RunDir(runs / "busy")
-            worker = jobs.start(run, preset("mnist-dcgan").replace(data="mnist-5k"))
+            worker = jobs.start(run, preset("mnist-dcgan").replace(data="mnist-5k", epochs=1000))
             while not run.read_metrics()[0]:
                 time.sleep(0.2)
             print(f"slider to picture, while a run trains {slider_to_picture(page)}")

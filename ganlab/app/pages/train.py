@@ -21,7 +21,7 @@ from ganlab.errors import GanlabError
 from ganlab.rundir import ACTIVE, RunDir, Status
 
 NEW = "New run"
-LIVE = 0.5  # seconds between two looks at a live run
+LIVE = 1.0  # seconds between two looks at a live run
 STATES: dict[
     str, tuple[Literal["blue", "green", "orange", "gray", "violet", "red"], str, str]
 ] = {  # label: (colour, icon, what it means)

@@ -349,14 +349,16 @@ def from_dict(values: Mapping[str, Any]) -> Config:
     return Config(**dict(values))
 
 
-def differences(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
-    """Fields in which two configs differ and that a resume may not change, as {name: (old, new)}.
+def changed(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
+    """Fields in which two configs differ, as {name: (old, new)}."""
+    pairs = {f.name: (getattr(old, f.name), getattr(new, f.name)) for f in dataclasses.fields(Config)}
+    return {name: (a, b) for name, (a, b) in pairs.items() if a != b}
 
-    The length of a training is free, unless step sizes fall towards its end.
-    """
-    length = ("epochs", "steps") if old.lr_schedule != "constant" else ()
-    return {
-        f.name: (getattr(old, f.name), getattr(new, f.name))
-        for f in dataclasses.fields(Config)
-        if getattr(old, f.name) != getattr(new, f.name) and (f.name in length or not f.metadata["free"])
-    }
+
+def differences(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
+    """Those changed fields that a resume may not change. The length of a training is free, unless step sizes fall
+    towards its end."""
+    free = {f.name for f in dataclasses.fields(Config) if f.metadata["free"]}
+    if old.lr_schedule != "constant":
+        free -= {"epochs", "steps"}
+    return {name: pair for name, pair in changed(old, new).items() if name not in free}

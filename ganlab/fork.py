@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ganlab.config import Config
+from ganlab.config import Config, changed
 from ganlab.errors import ConfigError, RunError
 from ganlab.rundir import RunDir, Status
 from ganlab.weights import STATE, load_arrays, save_arrays
@@ -52,25 +52,21 @@ def fork(run: RunDir, out: str | Path, *, at: int | None = None, changes: Mappin
     state = state_at(run, at)
     arrays, old, facts = load_arrays(state, kind=STATE)
     config = old.replace(**(changes or {}))
-    changed = {
-        f.name: [getattr(old, f.name), getattr(config, f.name)]
-        for f in dataclasses.fields(Config)
-        if getattr(old, f.name) != getattr(config, f.name)
-    }
-    _refuse_other_networks(old, config, changed)
+    different = changed(old, config)
+    _refuse_other_networks(old, config, different)
     step = facts["step"]
     _copy_history(run, new, step)
     save_arrays(new.state_file(step), arrays, kind=STATE, config=config, facts=facts)
     num_images = run.read_status().num_images
     total = config.total_steps(num_images) if num_images else 0
     new.write_status(Status("stopped", step=step, images=facts["images"], num_images=num_images, total_steps=total))
-    new.append_event("forked", step, parent=str(run.path), parent_step=step, changes=changed)
+    new.append_event("forked", step, parent=str(run.path), parent_step=step, changes=different)
     new.open_config(config)  # last: it is what makes the directory a run
     return new
 
 
-def _refuse_other_networks(old: Config, config: Config, changed: Mapping[str, Any]) -> None:
-    fixed = [f.name for f in dataclasses.fields(Config) if f.metadata["shape"] and f.name in changed]
+def _refuse_other_networks(old: Config, config: Config, different: Mapping[str, Any]) -> None:
+    fixed = [f.name for f in dataclasses.fields(Config) if f.metadata["shape"] and f.name in different]
     if old.num_classes != config.num_classes:
         fixed.append("classes")
     if fixed:

@@ -273,7 +273,7 @@ class _Loop:
         self.requests.replay()
         self.rolled_back, self.saved_step = True, self.trainer.step
         halves = {
-            name: [rate, max(rate / 2, 1e-6)]
+            name: (rate, max(rate / 2, 1e-6))
             for name in ("learning_rate", "d_learning_rate")
             if (rate := getattr(config, name)) is not None
         }

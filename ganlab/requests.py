@@ -9,7 +9,7 @@ import dataclasses
 import time
 from typing import Any
 
-from ganlab.config import Config
+from ganlab.config import Config, changed
 from ganlab.distributed import World
 from ganlab.errors import ConfigError
 from ganlab.rundir import RunDir, apply_change
@@ -83,14 +83,11 @@ class Requests:
         except ConfigError as error:
             self._event("change refused", step, error=str(error))
             return
-        changes = {
-            name: [getattr(old, name), getattr(new, name)] for name in asked if getattr(old, name) != getattr(new, name)
-        }
-        if changes:
+        if changes := changed(old, new):
             self.change(step, changes)
 
-    def change(self, step: int, changes: dict[str, list[Any]]) -> None:
-        """Record a change {name: [old, new]} that is to be made at `step`."""
+    def change(self, step: int, changes: dict[str, tuple[Any, Any]]) -> None:
+        """Record a change {name: (old, new)} that is to be made at `step`."""
         self.schedule({"step": step, "changes": changes})
         self._event("changed", step, changes=changes)
 

@@ -120,7 +120,7 @@ class Trainer:
     def train_step(self) -> None:
         """D `d_steps` times, then G `g_steps` times, then the average (Goodfellow et al. 2014, algorithm 1)."""
         config = self.config
-        seed_device(self.device, seed_of(config.seed, LAYERS, self.step) + self.world.rank)
+        self._seed_layers()
         self._set_learning_rates()
         draws = self._draw()
         if self._graphed:
@@ -132,6 +132,10 @@ class Trainer:
         ema_update(self.G_ema, self.G, ema_decay(config.ema_half_life, self.images_seen, images))
         self.count += 1
         self.step += 1
+
+    def _seed_layers(self) -> None:
+        """What dropout, augmentation and noise of this step draw, in this process."""
+        seed_device(self.device, seed_of(self.config.seed, LAYERS, self.step) + self.world.rank)
 
     # --- what a step is given ----------------------------------------------------------------------------------------
 
@@ -280,7 +284,7 @@ class Trainer:
             self._update(inputs)
         for (_, tensor), old in zip(self.tensors(), before, strict=True):
             tensor.copy_(old)
-        seed_device(self.device, seed_of(self.config.seed, LAYERS, self.step) + self.world.rank)
+        self._seed_layers()
         return inputs, graph
 
     # --- what others read --------------------------------------------------------------------------------------------

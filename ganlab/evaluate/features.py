@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 FEATURES = "ganlab-features"  # kind of file
 FOLDER = Path(__file__).with_name("networks")
 BATCH = 250
-NETWORKS = {"mnist": "mnistnet", "mnist-5k": "mnistnet", "fashion-mnist": "fashionnet", "cifar10": "cifarnet"}
 
 
 class FeatureNet:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ def draw_verdicts(rows: list[dict[str, Any]], events: list[dict[str, Any]]) -> N
     _draw(rows, events, tuple(VERDICTS.items()), (0.0, 1.0), alt_text)
 
 
-def draw_scores(scores: list[dict[str, Any]], best: dict[str, Any], events: list[dict[str, Any]]) -> None:
+def draw_scores(scores: list[Mapping[str, Any]], best: Mapping[str, Any], events: list[dict[str, Any]]) -> None:
     """The generator's score over steps, with a ring around the best one."""
     alt_text = f"The best of {len(scores)} scores is {best['score']:.3g}, at step {best['step']}."
     table = pd.DataFrame(thin(scores, ["score"]), columns=["step", "score"])
@@ -128,7 +128,7 @@ def _finished(layers: list[alt.Chart], marks: bool) -> dict[str, Any]:
     return spec
 
 
-def thin(rows: Sequence[dict[str, Any]], names: Sequence[str], buckets: int = BUCKETS) -> list[dict[str, Any]]:
+def thin(rows: Sequence[Mapping[str, Any]], names: Sequence[str], buckets: int = BUCKETS) -> list[Mapping[str, Any]]:
     """At most `buckets` x 2 x len(names) rows, with every bucket's smallest and largest value of each name kept."""
     if len(rows) <= 2 * buckets * len(names):
         return list(rows)

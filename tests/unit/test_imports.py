@@ -33,7 +33,7 @@ LAW = {
     "catalog": ["errors", "render", "rundir"],
     "data": ["config", "errors"],
     "fork": ["config", "errors", "files", "rundir", "weights"],
-    "scores": [],
+    "scores": ["config", "evaluate"],
     "models": ["config", "errors"],
     "losses": [],
     "augment": [],
@@ -47,9 +47,9 @@ LAW = {
     ],
     "checkpoint": ["config", "errors", "rundir", "trainer", "weights"],
     "requests": ["config", "distributed", "errors", "rundir"],
+    "recorder": ["checkpoint", "data", "errors", "export", "render", "rundir", "scores", "trainer"],
     "loop": [
-        *["checkpoint", "config", "data", "distributed", "errors", "export", "render", "requests", "rundir", "scores"],
-        *["trainer"],
+        *["checkpoint", "config", "data", "distributed", "errors", "recorder", "requests", "rundir", "trainer"],
     ],
     "app": [
         *["catalog", "config", "data", "errors", "export", "files", "fork", "jobs", "latent", "presets", "program"],
@@ -60,7 +60,8 @@ LAW = {
     PUBLIC: ["catalog", "config", "data", "errors", "presets", "rundir", "loop"],
 }
 TORCH = {  # rooms that import torch, or another that does
-    *["models", "losses", "augment", "ema", "objective", "distributed", "trainer", "checkpoint", "requests", "loop"],
+    *["models", "losses", "augment", "ema", "objective", "distributed", "trainer", "checkpoint", "requests", "recorder"],
+    "loop",
 }
 
 MODULES = sorted(str(file.relative_to(PACKAGE)) for file in PACKAGE.rglob("*.py"))

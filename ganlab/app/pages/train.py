@@ -18,7 +18,7 @@ from ganlab.app.state import keep, label_of, runs, runs_folder, stem_of
 from ganlab.app.widgets import show
 from ganlab.config import Config
 from ganlab.errors import GanlabError
-from ganlab.rundir import ACTIVE, RunDir, Status
+from ganlab.rundir import ACTIVE, RunDir, Status, best_of, scored
 
 NEW = "New run"
 LIVE = 1.0  # seconds between two looks at a live run
@@ -242,14 +242,13 @@ def _charts(run: RunDir, rows: list[dict[str, Any]], events: list[dict[str, Any]
     with st.container(border=True):
         st.markdown("**How real D finds pictures**", help="Sigmoid of D's logit, averaged: 1 real, 0 generated.")
         draw_verdicts(rows, events)
-    if scores := [row for row in run.read_scores() if row["score"] is not None]:
-        best = min(scores, key=lambda row: row["score"])
+    if best := best_of(rows):
         with st.container(border=True):
             st.markdown(
                 f"**Score** (lower is better), best at step {best['step']:,}: {best['score']:.3g}",
                 help=f"{best['metric']}, of the averaged generator. Explore has a snapshot of each scored step.",
             )
-            draw_scores(scores, best, events)
+            draw_scores(scored(rows), best, events)
 
 
 def _samples(run: RunDir, config: Config, status: Status) -> None:

@@ -87,7 +87,7 @@ def test_the_command_forks_and_trains(
     cli.main(argv=arguments)
     assert "done at step 12 of 12" in capsys.readouterr().out
     events = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
-    assert [e["event"] for e in events] == ["forked", "resumed", "done"]
+    assert [e["event"] for e in events] == ["forked", "resumed", "scoring", "done"]
     assert events[0]["changes"] == {"learning_rate": [2e-4, 5e-4]}
     with pytest.raises(SystemExit):
         cli.main(argv=arguments)

@@ -19,7 +19,7 @@ import numpy as np
 
 from ganlab.data import cache
 from ganlab.data.dataset import Dataset
-from ganlab.errors import DataError
+from ganlab.errors import DataError, NoSplit
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def read_idx(path: Path, ndim: int) -> np.ndarray:
 
 def _bundled(split: str) -> Dataset:
     if split != "train":
-        raise DataError("mnist-5k has a training split only; its test images are those of mnist.")
+        raise NoSplit("mnist-5k has a training split only; its test images are those of mnist.")
     path = Path(__file__).with_name("mnist_5k.npz")
     arrays = cache.read_npz(path)
     return _checked("mnist-5k", arrays["images"][..., None], arrays["labels"], str(path))

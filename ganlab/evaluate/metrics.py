@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ganlab.errors import ConfigError, DataError
-from ganlab.evaluate.neighbours import ROWS, matching_points, neighbour_distances, points, tiles, values
+from ganlab.errors import DataError
+from ganlab.evaluate.neighbours import COLUMNS, ROWS, matching_points, neighbour_distances, points, tiles, values
 
 NAMES = ("real features", "fake features")
 
@@ -82,58 +82,85 @@ def _root(covariance: np.ndarray) -> np.ndarray:
 
 
 class KernelDistance(NamedTuple):
-    """`mean` and `deviation` over the subsets: see `kernel_distance` for what the second says."""
+    """`value`, and its standard error over fresh samples of both sides; see `kernel_distance`."""
 
-    mean: float
-    deviation: float
+    value: float
+    error: float
 
 
-def kernel_distance(
-    real: np.ndarray, fake: np.ndarray, *, subsets: int = 100, subset_size: int = 1000, seed: int = 0
-) -> KernelDistance:
-    """Squared maximum mean discrepancy with the kernel (x.y / F + 1)^3, unbiased: of Inception features, the KID of
-    Binkowski et al. 2018 (arXiv:1801.01401, section 3 and eq. 4).
+class _KernelSums(NamedTuple):
+    """Of a kernel matrix (N, M), without its diagonal where both sides are one sample: means of rows (N,) and of
+    columns (M,), and the variance of what both leave unexplained (the degenerate part of Hoeffding's decomposition)."""
 
-    Mean over `subsets` random subsets of `subset_size` from each side, without replacement in a subset; drawn as
-    torch-fidelity draws them, so that its answer with `rng_seed=seed` and the fake features as input 1 is the same.
-    For two samples of one distribution the expectation is 0, and single figures may be negative.
+    rows: np.ndarray
+    columns: np.ndarray
+    rest: float
 
-    deviation: the standard deviation over the subsets, as torch-fidelity reports it: how much the figure of ONE
-    subset varies. It is not the error of the mean. That is, for many subsets and N = M much larger than subset_size,
-    between deviation * (subset_size / N) (equal distributions) and deviation * sqrt(subset_size / N) (distributions
-    far apart), for the subsets share their samples; few subsets add deviation / sqrt(subsets). With subset_size = N =
-    M all subsets are the same one and the deviation, 0, says nothing.
 
-    Raises ConfigError for subsets < 1, and for a subset_size < 2, > N or > M.
+def kernel_distance(real: np.ndarray, fake: np.ndarray) -> KernelDistance:
+    """Squared maximum mean discrepancy with the kernel k(x, y) = (x.y / F + 1)^3, unbiased: of Inception features, the
+    KID of Binkowski et al. 2018 (arXiv:1801.01401, section 3 and eq. 4).
+
+    For two samples of one distribution the expectation is 0, and single figures may be negative. All N and M samples
+    are used at once: the mean over random subsets that torch-fidelity and others report has the same expectation and
+    adds the noise of the subsets; with one subset of everything, its answer is this one.
+
+    error: the standard deviation of `value` over fresh samples of these sizes, from Hoeffding's decomposition of the
+    U-statistic (for N = M, Sutherland et al. 2017, arXiv:1611.04488, section 3). With g(x) = E k(x, x') - E k(x, y) and
+    t the variance of a kernel whose rows and columns are centred,
+
+        error^2 = 4 Var g(x) / N + 4 Var g(y) / M + 2 t_xx / (N (N - 1)) + 2 t_yy / (M (M - 1)) + 4 t_xy / (N M)
+
+    The first two terms vanish for equal distributions, the others are then all there is. It is no deviation over
+    subsets: those share their samples, so it says how much the figure of one subset varies, whatever N and M.
+
+    N, M >= 3. Raises DataError for fewer.
     """
     real, fake = matching_points(real, fake, NAMES)
-    if subsets < 1 or not 2 <= subset_size <= min(len(real), len(fake)):
-        raise ConfigError(
-            f"subsets is {subsets} and subset_size {subset_size}; at least 1, and from 2 to the number of samples "
-            f"({len(real)} real, {len(fake)} fake)."
+    n, m = len(real), len(fake)
+    if min(n, m) < 3:
+        raise DataError(f"A kernel distance with its error needs at least 3 samples on each side, not {n} and {m}.")
+    xx, yy, xy = _kernel_sums(real, real), _kernel_sums(fake, fake), _kernel_sums(real, fake)
+    value = xx.rows.mean() + yy.rows.mean() - 2 * xy.rows.mean()
+    # Means over few samples vary by themselves; that part is in the other terms already.
+    g_x = max(0.0, np.var(xx.rows - xy.rows, ddof=1) - xx.rest / (n - 1) - xy.rest / m)
+    g_y = max(0.0, np.var(yy.rows - xy.columns, ddof=1) - yy.rest / (m - 1) - xy.rest / n)
+    first = 4 * g_x / n + 4 * g_y / m
+    second = 2 * xx.rest / (n * (n - 1)) + 2 * yy.rest / (m * (m - 1)) + 4 * xy.rest / (n * m)
+    return KernelDistance(float(value), float(np.sqrt(first + second)))
+
+
+def _kernel_sums(a: np.ndarray, b: np.ndarray) -> _KernelSums:
+    """Of the kernel between the rows of a (N, F) and of b (M, F), in tiles."""
+    rows, columns, squares = np.zeros(len(a)), np.zeros(len(b)), 0.0
+    for i in range(0, len(a), ROWS):
+        x = values(a[i : i + ROWS])
+        for j in range(0, len(b), COLUMNS):
+            k = x @ values(b[j : j + COLUMNS]).T / a.shape[1] + 1
+            k *= k * k  # ten times faster than k ** 3
+            rows[i : i + len(x)] += k.sum(axis=1)
+            columns[j : j + k.shape[1]] += k.sum(axis=0)
+            squares += np.vdot(k, k)
+    n, m = len(a), len(b)
+    pairs = n * m
+    if a is b:
+        itself = np.concatenate([_with_itself(a[i : i + ROWS]) for i in range(0, n, ROWS)])
+        rows, columns, squares, pairs, n, m = (
+            rows - itself,
+            columns - itself,
+            squares - itself @ itself,
+            n * n - n,
+            n - 1,
+            n - 1,
         )
-    random = np.random.RandomState(seed)
-    figures = np.empty(subsets)
-    for n in range(subsets):
-        y = values(fake[random.choice(len(fake), subset_size, replace=False)])
-        x = values(real[random.choice(len(real), subset_size, replace=False)])
-        figures[n] = _unbiased_mmd2(x, y)
-    return KernelDistance(float(figures.mean()), float(figures.std()))
+    rows, columns = rows / m, columns / n
+    explained = np.var(rows, ddof=1) + np.var(columns, ddof=1)
+    return _KernelSums(rows, columns, float(max(0.0, squares / pairs - rows.mean() ** 2 - explained)))
 
 
-def _unbiased_mmd2(x: np.ndarray, y: np.ndarray) -> float:
-    """Binkowski et al. 2018, eq. 4: mean kernel within x and within y, of different samples, less twice that between.
-    x, y: (m, F)."""
-
-    def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        k = a @ b.T / a.shape[1] + 1
-        return k * k * k  # ten times faster than k ** 3
-
-    def within(a: np.ndarray) -> float:
-        k = kernel(a, a)
-        return (k.sum() - np.trace(k)) / (len(a) * (len(a) - 1))
-
-    return within(x) + within(y) - 2 * kernel(x, y).mean()
+def _with_itself(x: np.ndarray) -> np.ndarray:
+    x = values(x)
+    return (np.einsum("if,if->i", x, x) / x.shape[1] + 1) ** 3
 
 
 # --- Precision, recall, density, coverage ----------------------------------------------------------------------------
@@ -186,6 +213,25 @@ def density_coverage(
         members += int(np.count_nonzero(inside))
         covered[r] |= inside.any(axis=0)
     return members / (k * len(fake)), float(covered.mean())
+
+
+def realism(real: np.ndarray, fake: np.ndarray, k: int = 3, *, real_distances: np.ndarray | None = None) -> np.ndarray:
+    """How real each fake sample looks, float64 (M,): the largest ratio, over real points, of their ball's radius to
+    the sample's distance from them; 1 on the border of the manifold, infinite for a copy of a real point.
+
+    Kynkäänniemi et al. 2019 (arXiv:1904.06991, eq. 3): balls as in `precision_recall`, but only those whose radius is
+    at most the median, for the large ones lie where the data is sparse and would let everything pass.
+    """
+    real, fake = matching_points(real, fake, NAMES)
+    balls = _balls(real, k, real_distances)
+    kept = balls <= np.median(balls)
+    real, balls = real[kept], balls[kept]
+    best = np.zeros(len(fake))
+    for f, r, d2 in tiles(fake, real):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = balls[r] / np.maximum(d2, 0)
+        best[f] = np.maximum(best[f], np.nan_to_num(ratio, nan=np.inf, posinf=np.inf).max(axis=1))
+    return np.sqrt(best)
 
 
 # --- Classes and modes -----------------------------------------------------------------------------------------------

@@ -1048,6 +1048,8 @@ def test_the_cifar10_zip_is_read_exactly():
 
 
 def test_public_names():
-    assert set(ganlab.data.__all__) == {"DATASETS", "Dataset", "DatasetInfo", "is_on_disk", "open_dataset"}
+    assert set(ganlab.data.__all__) == {
+        *["DATASETS", "Dataset", "DatasetInfo", "identity", "is_on_disk", "open_dataset", "root_of"]
+    }
     for name, info in DATASETS.items():
         assert info.label and info.classes and info.num_images >= 5000, name

@@ -38,7 +38,7 @@ LAW = {
     "losses": [],
     "augment": [],
     "schedules": [],
-    "evaluate": ["errors", "weights"],
+    "evaluate": ["data", "errors", "files", "render", "rundir", "weights"],
     "ema": [],
     "distributed": [],
     "objective": ["augment", "config", "losses"],
@@ -53,7 +53,7 @@ LAW = {
     ],
     "app": [
         *["catalog", "config", "data", "errors", "export", "files", "fork", "jobs", "latent", "presets", "program"],
-        *["render", "rundir", "weights"],
+        *["evaluate", "render", "rundir", "weights"],
     ],
     "cli": ["config", "errors", "presets", "rundir"],  # at once; whatever a command needs, when it needs it
     "__main__": ["cli"],

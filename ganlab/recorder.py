@@ -33,7 +33,8 @@ class Recorder:
         self.leads = trainer.world.leads
         self.scorer = scorer_of(trainer.config, data.images, data.classes, torch.get_num_threads())
         self.introduced = False
-        self.go_on(0.0)
+        self.seconds = 0.0
+        self.go_on()
 
     def go_on(self, seconds: float | None = None) -> None:
         """Start the clock: after a pause, or with `seconds` of training so far."""

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ganlab.config import Config
-from ganlab.evaluate.features import FeatureNet, feature_net, feature_net_for
+from ganlab.errors import DataError
+from ganlab.evaluate.extractors import Extractor, choose
 from ganlab.evaluate.metrics import Moments, class_histogram, frechet_from_moments, histogram_divergence, moments
 from ganlab.evaluate.neighbours import closest_pairs, duplicate_threshold, duplicates
 
@@ -49,19 +50,19 @@ class Scorer:
     [0, 1]: it sees a wrong average picture and collapse, nothing finer.
     """
 
-    def __init__(self, real: np.ndarray, net: FeatureNet | None) -> None:
+    def __init__(self, real: np.ndarray, extractor: Extractor | None) -> None:
         """`real`: the data set. Of a large one an even part is looked at, when the first score is asked for."""
-        self._real, self._net = evenly(real, REFERENCE), net
-        self.metric = f"fd_{net.name}_2k" if net else "pixel-moments"
+        self._real, self._extractor = evenly(real, REFERENCE), extractor
+        self.metric = f"fd_{extractor.name}_2k" if extractor else "pixel-moments"
 
     def facts(self) -> dict[str, Any]:
         """The protocol, and the data's own share of each class."""
         shares = self._reference.classes
         facts = {"metric": self.metric, "num": NUM, "reference": len(self._real), "split": "train"}
-        if self._net is None or shares is None:
+        if self._extractor is None or shares is None:
             return facts
-        names = dict(zip(self._net.classes, _rounded(shares), strict=True))
-        return facts | {"extractor": self._net.hash, "classes": names}
+        names = dict(zip(self._extractor.classes, _rounded(shares), strict=True))
+        return facts | {"extractor": self._extractor.net.hash, "classes": names}
 
     @cached_property
     def _reference(self) -> Reference:
@@ -71,16 +72,16 @@ class Scorer:
 
     def _look(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Features (N, F), and the share of each class if a network looks; else blocks of 4 x 4 pixels are features."""
-        if self._net is not None:
-            features, logits = self._net.look(images)
-            return features, class_histogram(logits.argmax(1), len(self._net.classes))
+        if self._extractor is not None:
+            features, classes = self._extractor.look(images)
+            return features, class_histogram(classes, len(self._extractor.classes))
         n, height, width, channels = images.shape
         blocks = images.reshape(n, height // BLOCK, BLOCK, width // BLOCK, BLOCK, channels).mean((2, 4), np.float32)
         return blocks.reshape(n, -1) / 255, None
 
     def _moments(self, images: np.ndarray, features: np.ndarray) -> Moments:
         """Of the features; of pixels mean and variance, the covariance being too large."""
-        if self._net is not None:
+        if self._extractor is not None:
             return moments(features)
         pixels = images.reshape(len(images), -1)
         return Moments(pixels.mean(0) / 255, np.square(pixels.std(0) / 255))
@@ -91,7 +92,7 @@ class Scorer:
         `class_kl`: the Kullback-Leibler divergence of these from the data's, in nats."""
         real = self._reference
         features, classes = self._look(images)
-        distance = frechet_from_moments if self._net else _pixel_moments
+        distance = frechet_from_moments if self._extractor else _pixel_moments
         row: dict[str, Any] = {
             "metric": self.metric,
             "score": distance(*real.moments, *self._moments(images, features)),
@@ -109,8 +110,13 @@ def scorer_of(config: Config, images: np.ndarray, classes: Sequence[str], num_th
     """What scores a run on this data, uint8 (N, H, W, C), as its config asks; None if nothing does."""
     if config.score == "pixel-moments":
         return Scorer(images, None)
-    name = feature_net_for(config.data, images.shape[1:], classes) if config.score == "auto" else None
-    return Scorer(images, feature_net(name, num_threads)) if name else None
+    if config.score == "none":
+        return None
+    try:
+        extractor = choose(config.data, images.shape[1:], classes, num_threads)
+    except DataError:
+        return None  # no network for pictures of this shape
+    return Scorer(images, extractor) if extractor.own else None
 
 
 def evenly(array: np.ndarray, num: int) -> np.ndarray:

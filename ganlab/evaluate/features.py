@@ -7,7 +7,7 @@ linear layer (the classes).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 FEATURES = "ganlab-features"  # kind of file
 FOLDER = Path(__file__).with_name("networks")
-DATA = {"mnistnet": ("mnist", "mnist-5k"), "fashionnet": ("fashion-mnist",), "cifarnet": ("cifar10",)}
 BATCH = 250
 
 
@@ -72,24 +71,6 @@ def feature_net(name: str, num_threads: int = 0) -> FeatureNet:
     """Open mnistnet, fashionnet or cifarnet. Raises WeightsError if its file is missing or damaged."""
     arrays, card = load_arrays(FOLDER / f"{name}.safetensors", kind=FEATURES)[::2]
     return FeatureNet(name, {key: a.astype(np.float32) for key, a in arrays.items()}, card, num_threads)
-
-
-def feature_net_for(data: str, shape: tuple[int, ...], classes: Sequence[str] = ()) -> str | None:
-    """The name of the network for a data set; None if there is none.
-
-    Arguments:
-        data: a data set's name, or the path of a folder or zip, which is known by its classes.
-        shape: (H, W, C) of its pictures.
-        classes: their names, all of the data's or some.
-    """
-    for file in sorted(FOLDER.glob("*.safetensors")):
-        net = feature_net(file.stem)
-        known = {name.casefold() for name in net.classes}
-        named = data in DATA.get(net.name, ())
-        told = bool(classes) and {name.casefold() for name in classes} <= known
-        if net.shape == shape and (named or told):
-            return net.name
-    return None
 
 
 def to_onnx(arrays: dict[str, np.ndarray], shape: tuple[int, int, int]) -> bytes:

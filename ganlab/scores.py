@@ -87,9 +87,9 @@ class Scorer:
         return Moments(pixels.mean(0) / 255, np.square(pixels.std(0) / 255))
 
     def __call__(self, images: np.ndarray) -> Findings:
-        """`metric` and `score`; `spread`: the variance of the features over that of the data's; `duplicates`: pairs nearer to each
-        other than any two of as many real pictures; and, where a network looks, `classes`: the share of each, and
-        `class_kl`: the Kullback-Leibler divergence of these from the data's, in nats."""
+        """`metric` and `score`; `spread`: the variance of the features over that of the data's; `duplicates`: pairs
+        nearer to each other than any two of as many real pictures; and, where a network looks, `classes`: the share
+        of each, and `class_kl`: the Kullback-Leibler divergence of these from the data's, in nats."""
         real = self._reference
         features, classes = self._look(images)
         distance = frechet_from_moments if self._extractor else _pixel_moments

@@ -60,7 +60,18 @@ LAW = {
     PUBLIC: ["catalog", "config", "data", "errors", "presets", "rundir", "loop"],
 }
 TORCH = {  # rooms that import torch, or another that does
-    *["models", "losses", "augment", "ema", "objective", "distributed", "trainer", "checkpoint", "requests", "recorder"],
+    *[
+        "models",
+        "losses",
+        "augment",
+        "ema",
+        "objective",
+        "distributed",
+        "trainer",
+        "checkpoint",
+        "requests",
+        "recorder",
+    ],
     "loop",
 }
 

@@ -14,7 +14,8 @@ from typing import Any, Literal
 import numpy as np
 
 from ganlab.config import Config
-from ganlab.rundir import apply_change
+from ganlab.errors import RunError
+from ganlab.rundir import RunDir, apply_change
 
 Kind = Literal["d-wins", "g-wins", "collapse", "oscillation", "divergence"]
 Rows = Sequence[Mapping[str, Any]]
@@ -34,7 +35,7 @@ VANISHED = 0.01
 # learns at all mends at once. 0.4 leaves room for chance and for a run that swings: the mean of 2,000 pairs or more has
 # a standard error of 0.011.
 FOOLED = 0.4
-# Swings of the share of pairs in the right order: below LOW, where D is fooled, then above HIGH, where nothing fools it.
+# Swings of the share of pairs in the right order: below LOW, where D is fooled, then above HIGH, where it sees all.
 LOW, HIGH, SWINGS = 0.25, 0.9, 3
 # A loss of 100 nats means logits of 100: a float32 sigmoid is exactly 0 or 1 from 88 or so on. Healthy ones stay below
 # 15. Losses that are no log-odds have no scale: there the hundredfold of the median so far.
@@ -106,6 +107,15 @@ def alarms(rows: Rows, config: Config, events: Rows = ()) -> list[Alarm]:
             scored = _Lines(scores, config)
             found += _stretches("collapse", _collapsed(scored), SCORES, scored, config)
     return sorted(found, key=lambda alarm: alarm.since)
+
+
+def alarms_of(run: RunDir) -> list[Alarm]:
+    """Every alarm of a run so far. Raises RunError where there is no run, or nothing to judge yet."""
+    config, events = run.read_config(), run.read_events()
+    rows, _ = run.read_metrics()
+    if not rows and not any(event["event"] == "failed" for event in events):
+        raise RunError(f"{run.path} has no metrics yet: the first ones come after log_every steps of training.")
+    return alarms(rows, config, events)
 
 
 def ongoing(found: Iterable[Alarm]) -> list[Alarm]:
@@ -302,8 +312,8 @@ def _diverges_because(rows: Rows) -> str:
 def _collapsed_because(rows: Rows) -> str:
     row = rows[-1]
     said = [
-        f"Of {NUM:,} pictures {row['duplicates']:,} pairs are nearer to each other than any two of as many real ones: as "
-        f"if G made some {max(pictures(row['duplicates']), 1):,.0f} different ones"
+        f"Of {NUM:,} pictures {row['duplicates']:,} pairs are nearer to each other than any two of as many real ones: "
+        f"as if G made some {max(pictures(row['duplicates']), 1):,.0f} different ones"
         if row["duplicates"]
         else f"{NUM:,} pictures hold no two that are the same",
         f"their features vary {row['spread']:.0%} as much as the data's",

@@ -18,8 +18,7 @@ from ganlab.evaluate.extractors import Extractor, choose
 from ganlab.evaluate.metrics import Moments, class_histogram, frechet_from_moments, histogram_divergence, moments
 from ganlab.evaluate.neighbours import closest_pairs, duplicate_threshold, duplicates
 
-NUM = 2000  # generated pictures that are scored, always of the same noise
-REFERENCE = 10_000  # pictures of the data that they are compared to, at most
+NUM = 2000  # generated pictures that are scored, always of the same noise; and pictures of the data, at most
 BLOCK = 4  # pixels; pictures have 28 or 32 a side
 PAIRS = 8  # of generated pictures, the closest ones, kept to be looked at
 DIGITS = 6  # of what is written: the last bits depend on the number of threads
@@ -51,8 +50,10 @@ class Scorer:
     """
 
     def __init__(self, real: np.ndarray, extractor: Extractor | None) -> None:
-        """`real`: the data set. Of a large one an even part is looked at, when the first score is asked for."""
-        self._real, self._extractor = evenly(real, REFERENCE), extractor
+        """`real`: the data set. NUM of its pictures, the same as in `evaluate` with seed 0, are looked at once, when the
+        first score is asked for."""
+        rows = np.sort(np.random.default_rng([0, 1]).permutation(len(real))[:NUM])
+        self._real, self._extractor = real[rows], extractor
         self.metric = f"fd_{extractor.name}_2k" if extractor else "pixel-moments"
 
     def facts(self) -> dict[str, Any]:
@@ -67,8 +68,8 @@ class Scorer:
     @cached_property
     def _reference(self) -> Reference:
         features, classes = self._look(self._real)
-        closeness = duplicate_threshold(evenly(features, NUM))
-        return Reference(self._moments(self._real, features), _variance(features), closeness, classes)
+        own = self._moments(self._real, features)
+        return Reference(own, _variance(features), duplicate_threshold(features), classes)
 
     def _look(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Features (N, F), and the share of each class if a network looks; else blocks of 4 x 4 pixels are features."""
@@ -117,11 +118,6 @@ def scorer_of(config: Config, images: np.ndarray, classes: Sequence[str], num_th
     except DataError:
         return None  # no network for pictures of this shape
     return Scorer(images, extractor) if extractor.own else None
-
-
-def evenly(array: np.ndarray, num: int) -> np.ndarray:
-    """At most `num` rows, spread evenly: data often lie class by class."""
-    return array if len(array) <= num else array[np.linspace(0, len(array) - 1, num).round().astype(int)]
 
 
 def _pixel_moments(m1: np.ndarray, v1: np.ndarray, m2: np.ndarray, v2: np.ndarray) -> float:

@@ -47,6 +47,7 @@ LAW = {
     ],
     "checkpoint": ["config", "errors", "rundir", "trainer", "weights"],
     "requests": ["config", "distributed", "errors", "rundir"],
+    "alarm": ["config", "errors", "rundir"],
     "recorder": ["checkpoint", "data", "errors", "export", "render", "rundir", "scores", "trainer"],
     "loop": [
         *["checkpoint", "config", "data", "distributed", "errors", "recorder", "requests", "rundir", "trainer"],

@@ -26,12 +26,11 @@ from PIL import Image
 
 from ganlab import catalog, cli, export, jobs, loop, recorder, requests, rundir, weights
 from ganlab.config import Config
-from ganlab.data import open_dataset
 from ganlab.errors import ConfigError, Diverged, RunError, WeightsError
 from ganlab.loop import is_due, resume, score_is_due, train
 from ganlab.models import build_generator, sample_prior
 from ganlab.presets import preset
-from ganlab.render import load_model, to_uint8
+from ganlab.render import load_model
 from ganlab.rundir import RunDir
 from ganlab.scores import Findings, Scorer
 from ganlab.trainer import FIXED, Trainer, generator_of

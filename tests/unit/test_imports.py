@@ -53,7 +53,20 @@ LAW = {
         *["checkpoint", "config", "data", "distributed", "errors", "recorder", "requests", "rundir", "trainer"],
     ],
     "app": [
-        *["catalog", "config", "data", "errors", "export", "files", "fork", "jobs", "latent", "presets", "program"],
+        *[
+            "alarm",
+            "catalog",
+            "config",
+            "data",
+            "errors",
+            "export",
+            "files",
+            "fork",
+            "jobs",
+            "latent",
+            "presets",
+            "program",
+        ],
         *["evaluate", "render", "rundir", "weights"],
     ],
     "cli": ["config", "errors", "presets", "rundir"],  # at once; whatever a command needs, when it needs it

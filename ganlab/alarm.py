@@ -341,7 +341,9 @@ def remedy(kind: Kind, config: Config) -> tuple[str, dict[str, Any]]:
     if kind == "d-wins":
         if config.d_steps > config.g_steps:
             return "Let D learn no more often than G.", {"d_steps": config.g_steps}
-        return "Make D learn more slowly: a quarter of its step size.", {"d_learning_rate": _rate(d_rate / 4)}
+        if (slower := _rate(d_rate / 4)) < d_rate:
+            return "Make D learn more slowly: a quarter of its step size.", {"d_learning_rate": slower}
+        return "Make D's task harder: a little noise on all that it sees.", _more_noise(config)
     if kind in ("g-wins", "collapse"):
         if config.g_steps > config.d_steps:
             return "Let D learn as often as G.", {"d_steps": 1, "g_steps": 1}
@@ -358,6 +360,10 @@ def remedy(kind: Kind, config: Config) -> tuple[str, dict[str, Any]]:
     if config.d_learning_rate is not None:
         changes["d_learning_rate"] = _rate(d_rate / 4)
     return "Take smaller steps: a quarter of the learning rate.", changes
+
+
+def _more_noise(config: Config) -> dict[str, Any]:
+    return {"instance_noise": round(min(config.instance_noise + 0.1, 1.0), 3)}
 
 
 def _rate(value: float) -> float:

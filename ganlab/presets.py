@@ -11,6 +11,9 @@ _CIFAR: dict = dict(data="cifar10", image_size=32, channels=3)
 _SN: dict = dict(model="sn-conv", d_width=32, latent_dim=64, conditioning="projection", loss="hinge", batch_size=64,
            beta1=0.0, beta2=0.9, leaky_slope=0.1)  # fmt: skip
 
+_BROKEN: dict = dict(data="mnist-5k", model="mlp", width=128, latent_dim=64, batch_size=64, steps=4000,
+               sample_every=100, score_every=200)  # fmt: skip
+
 _ROWS: dict[str, dict] = {
     # as published: Goodfellow 2014; the three-layer and the one-layer GAN of many tutorials
     "mnist-mlp":           _MNIST | dict(model="mlp", width=512, d_width=256, prior="uniform", d_dropout=0.5,
@@ -39,7 +42,22 @@ _ROWS: dict[str, dict] = {
     "cifar10-resnet":      _CIFAR | _SN | dict(model="sn-resnet", width=96, d_width=96, latent_dim=128, leaky_slope=0.0,
                                 batch_size=128, d_steps=2, mirror=True, lr_schedule="linear", lr_decay_from=0.6,
                                 ema_half_life=500_000, epochs=200, save_every=2000),
+    # made to fail: see BROKEN
+    "broken-learning-rate": _BROKEN | dict(learning_rate=0.01),
+    "broken-strong-d":     _BROKEN | dict(loss="minimax", d_steps=5, d_learning_rate=0.001),
+    "broken-weak-d":       _BROKEN | dict(learning_rate=0.001, d_learning_rate=1e-6),
+    "broken-collapse":     _BROKEN | dict(g_steps=5, learning_rate=0.001),
 }  # fmt: skip
+
+BROKEN: dict[str, str] = {  # presets that fail on purpose, each in about a minute, and what one will see
+    "broken-learning-rate": "Steps far too large: the losses leap about, and the pictures are blots that come and go.",
+    "broken-strong-d": "D learns five times as often: it tells every picture within seconds, its loss falls to 0, G's "
+    "gradient with it, and the pictures stay noise.",
+    "broken-weak-d": "D hardly learns: G fools it at once, D(G(z)) rises above D(x), and nothing asks for better "
+    "pictures.",
+    "broken-collapse": "G learns five times as often as D, and flees to what D likes at the moment: always one and the "
+    "same picture.",
+}
 
 PRESETS: dict[str, Config] = {name: Config(**row) for name, row in _ROWS.items()}
 

@@ -50,8 +50,8 @@ class Scorer:
     """
 
     def __init__(self, real: np.ndarray, extractor: Extractor | None) -> None:
-        """`real`: the data set. NUM of its pictures, the same as in `evaluate` with seed 0, are looked at, once, for the
-        first score."""
+        """`real`: the data set. NUM of its pictures, chosen as `evaluate` does with seed 0, are looked at when they are
+        first needed."""
         rows = np.sort(np.random.default_rng([0, 1]).permutation(len(real))[:NUM])
         self._real, self._extractor = real[rows], extractor
         self.metric = f"fd_{extractor.name}_2k" if extractor else "pixel-moments"

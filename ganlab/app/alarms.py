@@ -90,7 +90,7 @@ def _histogram(names: list[str], generated: list[float], real: list[float]) -> N
         None,
         {**alt.layer(bars, ticks).to_dict(validate=False), "datasets": {"rows": table}},
         height=150,
-        alt=f"{generated[most]:.0%} of the generated pictures are of class {names[most]}, {real[most]:.0%} of the data.",
+        alt=f"Of the generated pictures {generated[most]:.0%} are of class {names[most]}, of the data {real[most]:.0%}",
     )
 
 

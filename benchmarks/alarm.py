@@ -19,7 +19,7 @@ from ganlab.presets import BROKEN, PRESETS, preset
 from ganlab.rundir import RunDir, best_of
 
 EXPECTED = {  # the alarm that each preset is made for
-    "broken-learning-rate": "oscillation",
+    "broken-learning-rate": "divergence",
     "broken-strong-d": "d-wins",
     "broken-weak-d": "g-wins",
     "broken-collapse": "collapse",

@@ -249,7 +249,8 @@ def _stretches(kind: Kind, bad: np.ndarray, window: int, lines: _Lines, config: 
     breaks = np.flatnonzero(np.diff(where) > window) + 1
     found = []
     for part in np.split(where, breaks):
-        first, last = max(part[0] - window + 1, 0), part[-1]
+        first = part[0] if kind == "divergence" else max(part[0] - window + 1, 0)  # one line is enough for that
+        last = part[-1]
         rows = lines.rows[max(last - window + 1, 0) : last + 1]
         over = int(lines.steps[last]) if last < len(bad) - 1 else None
         found.append(Alarm(kind, int(lines.steps[first]), over, WORDS[kind](rows), *remedy(kind, config)))
@@ -346,7 +347,7 @@ def remedy(kind: Kind, config: Config) -> tuple[str, dict[str, Any]]:
         return "Make D's task harder: a little noise on all that it sees.", _more_noise(config)
     if kind in ("g-wins", "collapse"):
         if config.g_steps > config.d_steps:
-            return "Let D learn as often as G.", {"d_steps": 1, "g_steps": 1}
+            return "Let G learn no more often than D.", {"g_steps": config.d_steps}
         if d_rate < g_rate:
             return "Let D learn as fast as G.", {"d_learning_rate": g_rate}
     if kind == "g-wins":

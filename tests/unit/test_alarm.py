@@ -119,7 +119,7 @@ def test_swings_there_and_back_again_are_an_oscillation() -> None:
 @pytest.mark.parametrize("value", [250.0, -250.0, None, math.nan])
 def test_a_loss_that_explodes(value: float | None) -> None:
     (alarm,) = alarms(history(loss_g=lambda s: value if s > 900 else 2.0), Config())
-    assert (alarm.kind, alarm.curve, alarm.until) == ("divergence", "losses", None)
+    assert (alarm.kind, alarm.curve, alarm.since, alarm.until) == ("divergence", "losses", 910, None)
     assert kinds(history(loss_g=lambda s: value if s == 30 else 2.0)) == ["divergence"]  # also in the first steps
 
 
@@ -221,7 +221,11 @@ def test_check_tells_and_exits(broken: dict[str, RunDir], tmp_path: Path, capsys
     with pytest.raises(SystemExit) as code:
         cli.main(argv=["check", str(run.path)])
     said = capsys.readouterr().out
-    assert code.value.code == 1 and f"The closest pairs: {run.pairs()[-1]}" in said and "Try: Let D learn" in said
+    assert (
+        code.value.code == 1
+        and f"The closest pairs: {run.pairs()[-1]}" in said
+        and "Try: Let G learn no more often" in said
+    )
     calm = RunDir(tmp_path / "calm")
     calm.open_config(Config())
     with pytest.raises(RunError, match="no metrics yet"):

@@ -59,7 +59,7 @@ def save_gallery(
     every = np.concatenate(list(sets.values()))
     near = {
         "pixels": nearest(images[every], train.images, min(NEAREST, len(train))),
-        "features": nearest(features[every], reference.features, min(NEAREST, len(train))),
+        "features": nearest(features[every], reference.seen.features, min(NEAREST, len(train))),
     }
     labels = train.labels if train.classes else np.full(len(train), -1)
     start = 0

@@ -213,7 +213,7 @@ class _Evaluation:
             data={
                 "name": reference.train.name,
                 "split": reference.split,
-                "num": len(reference.held.rows),
+                "num": len(reference.held.features),
                 "classes": list(reference.train.classes),
                 "floor": {"split": reference.floor_split, "num": reference.floor_num},
             },
@@ -254,7 +254,7 @@ def asked_classes(model: Model, seeds: np.ndarray, data: Dataset) -> np.ndarray 
 def _notes(reference: Reference, num: int) -> tuple[str, ...]:
     extractor, held = reference.extractor, reference.held
     notes = [
-        f"Reference: {len(held.rows):,} pictures of {reference.split}. Floor: {reference.floor_num:,} pictures of "
+        f"Reference: {len(held.features):,} pictures of {reference.split}. Floor: {reference.floor_num:,} pictures of "
         f"{reference.floor_split}. Ceiling: {num:,} pictures whose every pixel was drawn by itself."
     ]
     if not extractor.own:
@@ -263,6 +263,6 @@ def _notes(reference: Reference, num: int) -> tuple[str, ...]:
             f"The features of {extractor.name} were learnt on {learnt}, not on this data: they compare models, but see "
             "little of what matters here, and what class a picture is of is not said."
         )
-    if len(held.rows) < num or reference.floor_num < num:
+    if len(held.features) < num or reference.floor_num < num:
         notes.append("There are fewer real pictures than generated ones; the floor of fd is then too high.")
     return tuple(notes)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,12 +16,11 @@ from ganlab.data import Dataset, cache, identity, open_dataset, root_of
 from ganlab.errors import DataError, NoSplit
 from ganlab.evaluate.extractors import CHUNK, Extractor, choose
 from ganlab.evaluate.figures import NEIGHBOURS, Figure, Held, figures
+from ganlab.evaluate.generate import Progress
 from ganlab.evaluate.metrics import KernelSums, class_histogram, kernel_sums, moments
 from ganlab.evaluate.neighbours import duplicate_threshold, neighbour_distances
 from ganlab.evaluate.report import PROTOCOL, Subject, digest
 from ganlab.files import write_atomic
-
-Progress = Callable[[str, float], None]
 
 
 class Seen(NamedTuple):

@@ -39,6 +39,7 @@ LAW = {
     "augment": [],
     "schedules": [],
     "evaluate": ["data", "errors", "files", "render", "rundir", "weights"],
+    "inception": ["data", "errors", "evaluate", "files", "render"],
     "ema": [],
     "distributed": [],
     "objective": ["augment", "config", "losses"],
@@ -61,6 +62,7 @@ LAW = {
 }
 TORCH = {  # rooms that import torch, or another that does
     *["models", "losses", "augment", "ema", "objective", "distributed", "trainer", "checkpoint", "requests", "loop"],
+    "inception",
 }
 
 MODULES = sorted(str(file.relative_to(PACKAGE)) for file in PACKAGE.rglob("*.py"))

@@ -142,8 +142,8 @@ def saving(name: str, device: torch.device) -> None:
 
 
 def scoring(name: str, device: torch.device) -> None:
-    """What a score costs at the preset's own batch and interval: of each the fastest of a few, since the machine may be
-    shared."""
+    """What a score costs at the preset's own batch and interval. The fastest of a few; on one thread by the processor's
+    time, which others on the machine do not change."""
     config = preset(name)
     config = config.replace(classes=[str(i) for i in range(10)]) if config.conditioning != "none" else config
     images = pictures(config)
@@ -156,19 +156,20 @@ def scoring(name: str, device: torch.device) -> None:
     def score() -> None:
         scorer(to_uint8(trainer.fixed_samples(NUM)).transpose(0, 2, 3, 1))
 
-    step_s = min(seconds_of(trainer.train_step, 3) for _ in range(8))
-    score_s = min(seconds_of(score, 1) for _ in range(4))
+    clock = time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
+    step_s = min(seconds_of(trainer.train_step, 3, clock) for _ in range(5))
+    score_s = min(seconds_of(score, 1, clock) for _ in range(3))
     share = score_s / (config.score_every * step_s)
     print(f"| `{name}` | {1e3 * step_s:.1f} ms | {1e3 * score_s:,.0f} ms | {score_s / step_s:,.0f} steps | "
           f"{config.score_every:,} | {100 * share:.1f}% |", flush=True)  # fmt: skip
 
 
-def seconds_of(act: Callable[[], None], times: int) -> float:
+def seconds_of(act: Callable[[], None], times: int, clock: Callable[[], float] = time.perf_counter) -> float:
     act()
-    start = time.perf_counter()
+    start = clock()
     for _ in range(times):
         act()
-    return (time.perf_counter() - start) / times
+    return (clock() - start) / times
 
 
 def flops(name: str, device: torch.device) -> None:

@@ -182,7 +182,7 @@ class Config:
         "where it was lowest. auto: the Fréchet distance by the feature network for these data, nothing where there "
         "is none; pixel-moments: distance of the pixels' means and deviations to the data's.", "schedule")
     score_every: int = _hyper(
-        1000, "Steps between two scores.", "schedule", low=1, high=1_000_000, scale="decades", unit="steps")
+        500, "Steps between two scores.", "schedule", low=1, high=1_000_000, scale="decades", unit="steps")
     on_divergence: Literal["stop", "rollback"] = _hyper(
         "stop", "When losses or weights explode: stop with the cause, or go back to the last save, once, with half the "
         "learning rate.", "schedule")

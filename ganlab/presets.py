@@ -17,18 +17,20 @@ _BROKEN: dict = dict(data="mnist-5k", model="mlp", width=128, latent_dim=64, bat
 _ROWS: dict[str, dict] = {
     # as published: Goodfellow 2014; the three-layer and the one-layer GAN of many tutorials
     "mnist-mlp":           _MNIST | dict(model="mlp", width=512, d_width=256, prior="uniform", d_dropout=0.5,
-                                d_batches="merged", epochs=50),
-    "mnist-mlp3":          _MNIST | dict(model="mlp", width=256, latent_dim=64, batch_size=100, beta1=0.9, epochs=100),
+                                d_batches="merged", epochs=50, score_every=1000),
+    "mnist-mlp3":          _MNIST | dict(model="mlp", width=256, latent_dim=64, batch_size=100, beta1=0.9, epochs=100,
+                                score_every=2000),
     "mnist-mlp-simple":    _MNIST | dict(model="mlp", width=128, hidden_layers=1, g_activation="leaky-relu",
                                 leaky_slope=0.01, prior="uniform", label_smoothing=0.1, batch_size=100,
-                                learning_rate=0.001, beta1=0.9, epochs=100),
+                                learning_rate=0.001, beta1=0.9, epochs=100, score_every=2000),
     # Radford 2015, and what tutorials made of it
-    "mnist-5k-dcgan":      dict(data="mnist-5k", model="dcgan", batch_size=64, epochs=60, sample_every=100),
+    "mnist-5k-dcgan":      dict(data="mnist-5k", model="dcgan", batch_size=64, epochs=60, sample_every=100,
+                                score_every=250),
     "mnist-dcgan":         _MNIST | dict(model="dcgan", epochs=20),
     "mnist-dcgan-dropout": _MNIST | dict(model="dcgan", d_dropout=0.3, epochs=20),
     "fashion-dcgan":       _FASHION | dict(model="dcgan", epochs=20),
     "cifar10-dcgan":       _CIFAR | dict(model="dcgan", epochs=50),
-    "cifar10-dcgan-class": _CIFAR | dict(model="dcgan", classes=("cat",), batch_size=32, epochs=100),
+    "cifar10-dcgan-class": _CIFAR | dict(model="dcgan", classes=("cat",), batch_size=32, epochs=100, score_every=2000),
     # Wasserstein with gradient penalty: Gulrajani 2017; relativistic pairs with R1 and R2: Huang 2024
     "mnist-wgan-gp":       _MNIST | dict(model="dcgan", d_norm="none", loss="wasserstein", gradient_penalty=10.0,
                                 d_steps=5, batch_size=64, learning_rate=1e-4, beta1=0.0, beta2=0.9, epochs=50),
@@ -38,10 +40,10 @@ _ROWS: dict[str, dict] = {
     "mnist-sn":            _MNIST | _SN | dict(width=24, epochs=40),
     "fashion-sn":          _FASHION | _SN | dict(width=24, epochs=40),
     "cifar10-sn":          _CIFAR | _SN | dict(width=32, mirror=True, lr_schedule="linear", lr_decay_from=0.5,
-                                ema_half_life=200_000, epochs=60),
+                                ema_half_life=200_000, epochs=60, score_every=2000),
     "cifar10-resnet":      _CIFAR | _SN | dict(model="sn-resnet", width=96, d_width=96, latent_dim=128, leaky_slope=0.0,
                                 batch_size=128, d_steps=2, mirror=True, lr_schedule="linear", lr_decay_from=0.6,
-                                ema_half_life=500_000, epochs=200, save_every=2000),
+                                ema_half_life=500_000, epochs=200, save_every=2000, score_every=5000),
     # made to fail: see BROKEN
     "broken-learning-rate": _BROKEN | dict(learning_rate=0.01),
     "broken-strong-d":     _BROKEN | dict(loss="minimax", d_steps=5, d_learning_rate=0.001),

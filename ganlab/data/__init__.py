@@ -40,7 +40,8 @@ def open_dataset(
         classes: keep only these, in any case; empty keeps all. Labels then count the kept ones.
         data_root: where named data sets lie or are downloaded to. Default: the environment's GANLAB_DATA, else `data`
             in the working directory.
-        split: "train" or "test". Of folders and zips, the sub-folder with that name, where train and test both exist.
+        split: "train" or "test". Of folders and zips, the sub-folder with that name, where train and test both exist;
+            the test pictures of train.zip, or of a folder train, are also looked for beside it, in test.zip or test.
 
     Returns: a Dataset; images uint8 (N, image_size, image_size, channels).
 
@@ -55,6 +56,8 @@ def open_dataset(
         dataset = open_standard(data, split, root)
     else:
         path = _existing(data)
+        if split == "test" and (beside := _beside(path)):
+            path, split = beside, "train"
         dataset = open_images(path, split=split, image_size=image_size, channels=channels, data_root=root)
     if classes:
         dataset = keep_classes(dataset, classes)
@@ -76,9 +79,16 @@ def identity(data: str, *, image_size: int = 28, channels: int = 1, classes: Seq
 
     Raises DataError where there is no such data set, folder or zip.
     """
-    source = data if data in DATASETS else state_of(_existing(data))
+    files = [] if data in DATASETS else [path for path in (_existing(data), _beside(_existing(data))) if path]
+    source = [state_of(path) for path in files] or data
     kept = sorted(name.strip().casefold() for name in classes)
     return hashlib.sha256(json.dumps([source, image_size, channels, kept]).encode()).hexdigest()
+
+
+def _beside(path: Path) -> Path | None:
+    """Where the test pictures of train.zip or train are: in test.zip or test beside it."""
+    test = path.with_name("test" + path.suffix)
+    return test if path.stem == "train" and os.path.exists(test) else None
 
 
 def root_of(data_root: Path | None) -> Path:

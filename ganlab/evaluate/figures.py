@@ -9,6 +9,7 @@ import numpy as np
 
 from ganlab.evaluate.extractors import Extractor
 from ganlab.evaluate.metrics import (
+    KernelSums,
     Moments,
     class_agreement,
     class_histogram,
@@ -49,13 +50,13 @@ class Figure(NamedTuple):
 
 
 class Held(NamedTuple):
-    """The reference pictures: features float32 (N, F), their rows in the training split, moments, distances to the
-    NEIGHBOURS nearest others, the distance below which two samples are duplicates, shares of classes."""
+    """The reference pictures: features float32 (N, F), moments, distances (N, NEIGHBOURS) to the nearest others, kernel
+    sums, the distance below which two samples are duplicates, shares of classes."""
 
     features: np.ndarray
-    rows: np.ndarray
     moments: Moments
     distances: np.ndarray
+    kernel: KernelSums
     threshold: float
     histogram: np.ndarray
 
@@ -67,7 +68,7 @@ def figures(
     they should be of, where that is known."""
     real, num = held.features, len(features)
     found = {"fd": Figure(frechet_from_moments(*held.moments, *moments(features)))}
-    found["kd"] = Figure(*kernel_distance(real, features))
+    found["kd"] = Figure(*kernel_distance(real, features, real_sums=held.kernel))
     precision, recall = precision_recall(real, features, real_distances=held.distances)
     density, coverage = density_coverage(real, features, real_distances=held.distances)
     found |= {"precision": Figure(precision), "recall": Figure(recall)}

@@ -21,11 +21,12 @@ Labels and asked classes count the classes of the data and of the model; they ar
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from ganlab.data import Dataset
+from ganlab.evaluate.generate import Generated, Progress
 from ganlab.evaluate.metrics import realism
 from ganlab.evaluate.neighbours import closest_pairs, nearest
 from ganlab.evaluate.reference import Reference
@@ -35,50 +36,46 @@ WALL, SHOWN, PAIRS, NEAREST = 64, 16, 16, 5
 
 
 def save_gallery(
-    path: Path,
-    reference: Reference,
-    images: np.ndarray,
-    seeds: np.ndarray,
-    features: np.ndarray,
-    classes: np.ndarray,
-    asked: np.ndarray | None,
-    progress: Callable[[str, float], None],
+    path: Path, reference: Reference, made: Generated, features: np.ndarray, classes: np.ndarray, progress: Progress
 ) -> None:
-    """Choose and write the pictures. images: the generated ones, uint8 (M, H, W, C), of seeds (M,), seen by the network
-    as features (M, F) and classes (M,), asked for as classes (M,)."""
-    held, train = reference.held, reference.train
+    """Choose pictures and write them. made: the generated ones, which the network sees as features (M, F) and classes
+    (M,)."""
+    held, train, images, seeds = reference.held, reference.train, made.images, made.seeds
     unknown = np.full(len(images), -1)
-    classes = classes if reference.extractor.own else unknown
-    asked = unknown if asked is None else asked
-    progress("ranking the samples", 0.0)
-    real = realism(held.features, features, real_distances=held.distances)
-    order = np.argsort(-real, kind="stable")
-    sets = {"wall": np.arange(min(WALL, len(images))), "best": order[:SHOWN], "strangest": order[::-1][:SHOWN]}
-    arrays: dict[str, np.ndarray] = {}
-    progress("looking for the nearest training pictures", 0.2)
-    every = np.concatenate(list(sets.values()))
-    near = {
-        "pixels": nearest(images[every], train.images, min(NEAREST, len(train))),
-        "features": nearest(features[every], reference.features, min(NEAREST, len(train))),
+    of_each = {
+        "seeds": seeds,
+        "classes": classes if reference.extractor.own else unknown,
+        "asked": unknown if made.asked is None else made.asked,
     }
-    labels = train.labels if train.classes else np.full(len(train), -1)
-    start = 0
-    for name, rows in sets.items():
-        arrays |= {name: images[rows], f"{name}_seeds": seeds[rows], f"{name}_classes": classes[rows]}
-        arrays |= {f"{name}_asked": asked[rows], f"{name}_realism": real[rows]}
-        for space, (distances, indices) in near.items():
-            some = indices[start : start + len(rows)]
-            arrays[f"{name}_{space}"] = train.images[some]
-            arrays[f"{name}_{space}_distances"] = distances[start : start + len(rows)]
-            arrays[f"{name}_{space}_indices"], arrays[f"{name}_{space}_classes"] = some, labels[some]
-        start += len(rows)
-    progress("looking for duplicates", 0.7)
+    progress("ranking the samples", 0.0)
+    of_each["realism"] = realism(held.features, features, real_distances=held.distances)
+    order = np.argsort(-of_each["realism"], kind="stable")
+    sets = {"wall": np.arange(len(images))[:WALL], "best": order[:SHOWN], "strangest": order[::-1][:SHOWN]}
+    arrays: dict[str, np.ndarray] = {}
+    for i, (name, rows) in enumerate(sets.items()):
+        progress("looking for the nearest training pictures", 0.3 + 0.15 * i)
+        arrays |= {name: images[rows], **{f"{name}_{what}": of_each[what][rows] for what in of_each}}
+        arrays |= _near(f"{name}_pixels", images[rows], train.images, train)
+        arrays |= _near(f"{name}_features", features[rows], reference.seen.features, train)
+    progress("looking for duplicates", 0.75)
     pairs = closest_pairs(features, PAIRS)
     both = np.array([pair[:2] for pair in pairs])
-    arrays |= {"duplicates": images[both], "duplicates_seeds": seeds[both], "duplicates_classes": classes[both]}
-    arrays["duplicates_distances"] = np.array([pair[2] for pair in pairs])
+    arrays |= {"duplicates": images[both], "duplicates_distances": np.array([pair[2] for pair in pairs])}
+    arrays |= {"duplicates_seeds": seeds[both], "duplicates_classes": of_each["classes"][both]}
     chosen = np.random.default_rng([int(seeds[0]), 4]).permutation(len(train))[:WALL]
-    arrays |= {"real": train.images[chosen], "real_indices": chosen, "real_classes": labels[chosen]}
+    arrays |= {"real": train.images[chosen], "real_indices": chosen, "real_classes": _labels(train)[chosen]}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     write_atomic(path, buffer.getvalue())
+
+
+def _near(name: str, queries: np.ndarray, points: np.ndarray, train: Dataset) -> dict[str, np.ndarray]:
+    """The training pictures nearest to each query (n, …) by the points (N, …) that stand for them."""
+    distances, indices = nearest(queries, points, min(NEAREST, len(train)))
+    found = {"": train.images[indices], "_distances": distances}
+    found |= {"_indices": indices, "_classes": _labels(train)[indices]}
+    return {name + what: array for what, array in found.items()}
+
+
+def _labels(train: Dataset) -> np.ndarray:
+    return train.labels if train.classes else np.full(len(train), -1)

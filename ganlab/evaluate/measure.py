@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import datetime
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from filelock import FileLock, Timeout
 
-from ganlab.data import Dataset, cache, root_of
-from ganlab.errors import ConfigError, DataError
-from ganlab.evaluate.figures import BETTER, figures
+from ganlab.data import cache, root_of
+from ganlab.errors import ConfigError, RunError
+from ganlab.evaluate.figures import BETTER, Figure, figures
 from ganlab.evaluate.gallery import save_gallery
+from ganlab.evaluate.generate import Generated, Progress, generate
 from ganlab.evaluate.metrics import class_histogram
-from ganlab.evaluate.reference import Progress, Reference, as_seen, open_reference
+from ganlab.evaluate.reference import Reference, Seen, as_seen, open_reference
 from ganlab.evaluate.report import (
     NUM,
     Metric,
@@ -31,9 +31,7 @@ from ganlab.evaluate.report import (
 )
 from ganlab.render import Model
 
-CHUNK = 1000  # pictures between two signs of life
-GOLDEN = (5**0.5 - 1) / 2
-SHARES = {"data": 0.3, "generate": 0.25, "look": 0.15, "measure": 0.2, "gallery": 0.1}  # of the work, for the bar
+ENDS = {"data": 0.4, "generate": 0.65, "look": 0.7, "measure": 0.9, "gallery": 1.0}  # of the parts, in all the work
 
 
 def evaluate(
@@ -53,216 +51,152 @@ def evaluate(
     Arguments:
         model: an opened generator file.
         data: what to measure against, as `ganlab.open_dataset` takes it; empty: what the model learnt from.
-        num: generated pictures, seeds `seed` to seed + num - 1, untruncated; those of a conditional model are of its
-            classes as often as the data has them. As many training pictures are the reference, all if there are fewer.
+        num: generated pictures, at least 100: seeds `seed` to seed + num - 1, untruncated; those of a conditional model
+            are of its classes as often as the data has them. As many training pictures are the reference, all if there
+            are fewer.
         data_root: where named data sets lie.
-        num_threads: of the networks; 0: all cores.
+        num_threads: of the feature network; 0: all cores.
         progress: hears what is being done, and the share of the whole that is behind it.
         folder: where results go; by default the cache, by content.
-        pictures: also choose pictures to look at, which takes about a fifth of the time.
+        pictures: also choose pictures to look at.
 
     Returns: the Report; its metrics carry the protocol in their names.
 
     Raises ConfigError for impossible numbers, DataError for data that is missing, too small, or that no feature network
-    fits, and for an evaluation that another process is making. A failure also stands in the folder's status.json.
+    fits, RunError if another process is making this evaluation. A failure also stands in the folder's status.json.
     """
-    if num < 100 or seed < 0 or not model.sha256:
-        raise ConfigError(
-            f"num is {num} and seed {seed}; at least 100 and 0. The model must come from a file (sha256 "
-            f"{model.sha256 or 'missing'})."
-        )
+    if num < 100 or seed < 0:
+        raise ConfigError(f"num is {num} and seed {seed}; figures need 100 pictures at least, and seeds start at 0.")
+    if not model.sha256:
+        raise ConfigError(f"{model.name} was made in memory; results are kept by the content of a file. Save it.")
     folder = folder or folder_of(model, data, num=num, seed=seed, data_root=data_root)
     if (kept := read_report(folder)) and (kept.has_pictures or not pictures):
         return kept
     if not folder.is_dir() and folder.parent.name == "evaluations":
         folder = cache.writable(root_of(data_root)) / "evaluations" / folder.name
+    with _claimed(folder, model.name), Reporter(folder) as reporter:
+        work = _Work(progress, reporter)
+        with work.part("data"):
+            reference = open_reference(subject(model, data), num, seed, data_root, num_threads, work.tell)
+        extractor = reference.extractor
+        with work.part("generate"):
+            made = generate(model, num, seed, reference.train, work.tell)
+        with work.part("look"):
+            features, classes = extractor.look(
+                made.images, lambda share: work.tell("looking at the generated pictures", share)
+            )
+            said = None if made.asked is None else as_seen(made.asked, model.classes, extractor)
+        with work.part("measure"):
+            work.tell("comparing them with the data", 0.0)
+            found = figures(extractor, reference.held, features, classes, said)
+        with work.part("gallery"):
+            if pictures:
+                save_gallery(folder / "pictures.npz", reference, made, features, classes, work.tell)
+        write_report(_report(folder, model, reference, made, Seen(features, classes, said), found, work.seconds))
+        report = read_report(folder)  # as every later reader gets it
+        assert report is not None
+        return report
+
+
+@contextmanager
+def _claimed(folder: Path, name: str) -> Iterator[None]:
+    """Hold the folder as its one worker, until the process ends at the latest."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".worker.lock", timeout=0)
     try:
         lock.acquire()
     except Timeout:
         status = read_status(folder)
-        raise DataError(
-            f"{model.name} is being evaluated by another process (pid {status.pid if status else 'unknown'}). Wait for "
-            "it, or end it first."
+        raise RunError(
+            f"{name} is being evaluated by another process (pid {status.pid if status else 'unknown'}). Wait for its "
+            "result, or end it."
         ) from None
     try:
-        with Reporter(folder) as reporter:
-            return _Evaluation(model, data, num, seed, data_root, num_threads, progress, reporter, folder).make(
-                pictures
-            )
+        yield
     finally:
         lock.release()
 
 
-class _Evaluation:
-    """One evaluation on its way: what it was asked, and how far it is."""
+class _Work:
+    """How far the work is: each part in seconds, and told to whoever listens."""
 
-    def __init__(
-        self,
-        model: Model,
-        data: str,
-        num: int,
-        seed: int,
-        data_root: Path | None,
-        num_threads: int,
-        progress: Progress,
-        reporter: Reporter,
-        folder: Path,
-    ) -> None:
-        self.model, self.about, self.num, self.seed = model, subject(model, data), num, seed
-        self.data_root, self.num_threads = data_root, num_threads
-        self.progress, self.reporter, self.folder = progress, reporter, folder
+    def __init__(self, progress: Progress, reporter: Reporter) -> None:
+        self.progress, self.reporter = progress, reporter
         self.seconds: dict[str, float] = {}
+        self.begin = self.end = 0.0
 
-    def tell(self, part: str) -> Progress:
-        """A listener for one part of the work, which starts now."""
-        before = sum(SHARES[name] for name in SHARES if list(SHARES).index(name) < list(SHARES).index(part))
-
-        def told(doing: str, share: float) -> None:
-            share = before + SHARES[part] * share
-            self.progress(doing, share)
-            self.reporter.update(doing=doing, share=round(share, 3))
-
-        return told
-
-    def timed(self, part: str, work: Callable[[Progress], Any]) -> Any:
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
         start = time.monotonic()
-        found = work(self.tell(part))
-        self.seconds[part] = round(time.monotonic() - start, 2)
-        return found
+        self.begin, self.end = self.end, ENDS[name]
+        yield
+        self.seconds[name] = round(time.monotonic() - start, 2)
 
-    def make(self, pictures: bool) -> Report:
-        """Compute and write everything; the report last, so that it stands for a complete folder."""
-        reference: Reference = self.timed(
-            "data",
-            lambda told: open_reference(self.about, self.num, self.seed, self.data_root, self.num_threads, told),
-        )
-        extractor = reference.extractor
-        seeds = np.arange(self.seed, self.seed + self.num)
-        asked = asked_classes(self.model, seeds, reference.train)
-        images = self.timed("generate", lambda told: self._generate(seeds, asked, told))
-        features, classes = self.timed(
-            "look", lambda told: extractor.look(images, lambda share: told("looking at the generated pictures", share))
-        )
-        wanted = None if asked is None else as_seen(asked, self.model.classes, extractor)
-
-        def measured(told: Progress) -> dict:
-            told("comparing", 0.0)
-            return figures(extractor, reference.held, features, classes, wanted)
-
-        found = self.timed("measure", measured)
-        if pictures:
-            path = self.folder / "pictures.npz"
-            self.timed(
-                "gallery",
-                lambda told: save_gallery(path, reference, images, seeds, features, classes, asked, told),
-            )
-        report = self._report(reference, found, classes, wanted, asked)
-        write_report(report)
-        return read_report(self.folder) or report
-
-    def _generate(self, seeds: np.ndarray, asked: np.ndarray | None, told: Progress) -> np.ndarray:
-        parts = []
-        for i in range(0, self.num, CHUNK):
-            told("generating", i / self.num)
-            some = slice(i, i + CHUNK)
-            z = self.model.z(seeds[some].tolist())
-            parts.append(self.model.generate(z, None if asked is None else asked[some]))
-        return np.concatenate(parts)
-
-    def _report(
-        self,
-        reference: Reference,
-        found: dict,
-        classes: np.ndarray,
-        wanted: np.ndarray | None,
-        asked: np.ndarray | None,
-    ) -> Report:
-        model, extractor, facts = self.model, reference.extractor, self.model.facts
-        by_class = None
-        if wanted is not None and asked is not None:
-            hits = classes == wanted
-            by_class = [
-                float(hits[asked == k].mean()) if (asked == k).any() else None for k in range(model.num_classes)
-            ]
-        suffix = protocol(extractor.name, self.num)
-        metrics = {
-            f"{name}_{suffix}": Metric(
-                figure.value,
-                figure.error,
-                reference.floor[name].value if name in reference.floor else None,
-                reference.ceiling[name].value if name in reference.ceiling else None,
-                BETTER[name],
-                figure.low,
-                figure.high,
-            )
-            for name, figure in found.items()
-        }
-        shares = {"fake": class_histogram(classes, len(extractor.classes)).tolist()} if extractor.own else {}
-        return Report(
-            folder=self.folder,
-            model={
-                "name": model.name,
-                "sha256": model.sha256,
-                "step": facts.get("step"),
-                "images": facts.get("images"),
-                "num_classes": model.num_classes,
-                "parameters": model.program.num_parameters,
-            },
-            data={
-                "name": reference.train.name,
-                "split": reference.split,
-                "num": len(reference.held.rows),
-                "classes": list(reference.train.classes),
-                "floor": {"split": reference.floor_split, "num": reference.floor_num},
-            },
-            extractor={
-                "name": extractor.name,
-                "sha256": extractor.net.hash,
-                "own": extractor.own,
-                "accuracy": extractor.net.card.get("test_accuracy"),
-            },
-            num=self.num,
-            seed=self.seed,
-            metrics=metrics,
-            classes=extractor.classes,
-            histogram={**shares, **({"real": reference.held.histogram.tolist()} if extractor.own else {})},
-            agreement_by_class=by_class,
-            notes=_notes(reference, self.num),
-            seconds={**self.seconds, "total": round(sum(self.seconds.values()), 2)},
-            date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        )
+    def tell(self, doing: str, share: float) -> None:
+        """`share`: of this part."""
+        share = self.begin + (self.end - self.begin) * share
+        self.reporter.update(doing=doing, share=round(share, 3))
+        self.progress(doing, share)
 
 
-def asked_classes(model: Model, seeds: np.ndarray, data: Dataset) -> np.ndarray | None:
-    """The class that a conditional model is asked for at each seed, int64 (N,); None if it is unconditional.
+def _report(
+    folder: Path,
+    model: Model,
+    reference: Reference,
+    made: Generated,
+    seen: Seen,
+    found: dict[str, Figure],
+    seconds: dict[str, float],
+) -> Report:
+    extractor, num = reference.extractor, len(made.seeds)
+    facts = {"step": model.facts.get("step"), "images": model.facts.get("images")}
+    histogram = {}
+    if extractor.own:
+        fake = class_histogram(seen.classes, len(extractor.classes))
+        histogram = {"fake": fake.tolist(), "real": reference.held.histogram.tolist()}
+    obeyed = None
+    if seen.said is not None and made.asked is not None:
+        hits = seen.classes == seen.said
+        asked = [made.asked == k for k in range(model.num_classes)]
+        obeyed = [float(hits[of_k].mean()) if of_k.any() else None for of_k in asked]
+    suffix = protocol(extractor.name, num)
+    return Report(
+        folder=folder,
+        model={"name": model.name, "sha256": model.sha256, **facts, "num_classes": model.num_classes,
+               "parameters": model.program.num_parameters},
+        data={"name": reference.train.name, "split": reference.split, "num": len(reference.held.features),
+              "classes": list(reference.train.classes),
+              "floor": {"split": reference.floor_split, "num": reference.floor_num}},
+        extractor={"name": extractor.name, "sha256": extractor.net.hash, "own": extractor.own,
+                   "accuracy": extractor.net.card.get("test_accuracy")},
+        num=num,
+        seed=int(made.seeds[0]),
+        metrics={f"{name}_{suffix}": _metric(name, figure, reference) for name, figure in found.items()},
+        classes=extractor.classes,
+        histogram=histogram,
+        agreement_by_class=obeyed,
+        notes=_notes(reference, num),
+        seconds={**seconds, "total": round(sum(seconds.values()), 2)},
+        date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )  # fmt: skip
 
-    As often as the data has each; equally often where the data does not know the model's classes. By seed alone, in the
-    order of multiples of the golden ratio, which comes closer to these shares than chance would (Weyl's sequence).
-    """
-    if not model.num_classes:
-        return None
-    shares = np.ones(model.num_classes)
-    if set(model.classes) <= set(data.classes):
-        shares = np.bincount(data.labels, minlength=len(data.classes)).astype(float)
-        shares = shares[[data.classes.index(name) for name in model.classes]]
-    ends = np.cumsum(shares / shares.sum())
-    return np.minimum(np.searchsorted(ends, (seeds + 1) * GOLDEN % 1, side="right"), model.num_classes - 1)
+
+def _metric(name: str, figure: Figure, reference: Reference) -> Metric:
+    floor, ceiling = (side[name].value if name in side else None for side in (reference.floor, reference.ceiling))
+    return Metric(figure.value, figure.error, floor, ceiling, BETTER[name], figure.low, figure.high)
 
 
 def _notes(reference: Reference, num: int) -> tuple[str, ...]:
-    extractor, held = reference.extractor, reference.held
+    extractor, num_real = reference.extractor, len(reference.held.features)
     notes = [
-        f"Reference: {len(held.rows):,} pictures of {reference.split}. Floor: {reference.floor_num:,} pictures of "
+        f"Reference: {num_real:,} pictures of {reference.split}. Floor: {reference.floor_num:,} pictures of "
         f"{reference.floor_split}. Ceiling: {num:,} pictures whose every pixel was drawn by itself."
     ]
     if not extractor.own:
-        learnt = extractor.net.card.get("data", "something else")
         notes.append(
-            f"The features of {extractor.name} were learnt on {learnt}, not on this data: they compare models, but see "
-            "little of what matters here, and what class a picture is of is not said."
+            f"The features of {extractor.name} were learnt on {extractor.net.card.get('data', 'something else')}, not "
+            "on this data: they compare models roughly, and what class a picture is of is not said."
         )
-    if len(held.rows) < num or reference.floor_num < num:
-        notes.append("There are fewer real pictures than generated ones; the floor of fd is then too high.")
+    if reference.floor_num < num:
+        notes.append("The floor is of fewer pictures than were generated, which alone raises its fd.")
     return tuple(notes)

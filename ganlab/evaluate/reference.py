@@ -6,10 +6,9 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,123 +16,140 @@ from ganlab.data import Dataset, cache, identity, open_dataset, root_of
 from ganlab.errors import DataError, NoSplit
 from ganlab.evaluate.extractors import CHUNK, Extractor, choose
 from ganlab.evaluate.figures import NEIGHBOURS, Figure, Held, figures
-from ganlab.evaluate.metrics import class_histogram, moments
+from ganlab.evaluate.generate import Progress
+from ganlab.evaluate.metrics import KernelSums, class_histogram, kernel_sums, moments
 from ganlab.evaluate.neighbours import duplicate_threshold, neighbour_distances
 from ganlab.evaluate.report import PROTOCOL, Subject, digest
 from ganlab.files import write_atomic
 
-Progress = Callable[[str, float], None]
 
+class Seen(NamedTuple):
+    """Pictures as the network sees them: features float32 (N, F), most likely classes int64 (N,); and the classes that
+    they are said to be of, as indices of the network's (N,), or None where it does not know those."""
 
-@dataclass(frozen=True)
-class Reference:
-    """What a model is held against.
-
-    train: the training pictures; features, classes: how the network sees all of them, float32 (N, F) and int64 (N,).
-    held: those of them that the figures are computed against. floor, ceiling: figures by family. floor_split,
-    floor_num: which pictures the floor is of. extractor: the network.
-    """
-
-    train: Dataset
     features: np.ndarray
     classes: np.ndarray
+    said: np.ndarray | None
+
+    def of(self, rows: np.ndarray) -> Seen:
+        return Seen(self.features[rows], self.classes[rows], None if self.said is None else self.said[rows])
+
+
+class Reference(NamedTuple):
+    """What a model is held against.
+
+    extractor: the network. train: all training pictures; seen: how the network sees them. held: what the figures need
+    of those that they are computed against. floor, ceiling: figures by family. split, floor_split, floor_num: which
+    pictures the reference and the floor are of.
+    """
+
+    extractor: Extractor
+    train: Dataset
+    seen: Seen
     held: Held
     floor: dict[str, Figure]
     ceiling: dict[str, Figure]
     split: str
     floor_split: str
     floor_num: int
-    extractor: Extractor
 
 
 def open_reference(
     about: Subject, num: int, seed: int, data_root: Path | None, num_threads: int, progress: Progress
 ) -> Reference:
-    """Open the data, look at it through its network, and compute floor and ceiling, unless all that is kept already."""
+    """Open the data, look at it through its network, and compute floor and ceiling, unless all that is kept already.
+
+    The reference is `num` training pictures chosen by seed, the floor as many test pictures. Where there are no test
+    pictures, the training pictures are cut in two halves, one for each. Raises DataError for too few pictures.
+    """
     progress("opening the pictures", 0.0)
     train = open_dataset(about.data, data_root=data_root, **about.options)
     extractor = choose(about.data, about.shape, train.classes, num_threads)
-    features, classes = _seen(extractor, about, train, "train", data_root, lambda s: progress("looking at the data", s))
+    side = _Side(about, extractor, num, seed, data_root, progress)
+    seen = side.seen(train, "train", 0.05, 0.45)
+    order = np.random.default_rng([seed, 1]).permutation(len(train))
     try:
         test = open_dataset(about.data, data_root=data_root, split="test", **about.options)
     except NoSplit:
-        test = None
-    order = np.random.default_rng([seed, 1]).permutation(len(train))
-    if test is None:  # the other half of the training pictures stands in
         half = len(train) // 2
-        rows, rest = np.sort(order[:half][:num]), np.sort(order[half:][:num])
-        other = (features[rest], classes[rest], train.labels[rest])
-        split, floor_split = "a half of train", "the other half of train"
+        rows, rest = order[:half][:num], order[half:][:num]
+        split, floor_split, others = "a half of train", "the other half of train", seen.of(rest)
     else:
-        rows = np.sort(order[:num])
-        seen = _seen(extractor, about, test, "test", data_root, lambda s: progress("looking at the test pictures", s))
-        rest = np.sort(np.random.default_rng([seed, 2]).permutation(len(test))[:num])
-        other = (seen[0][rest], seen[1][rest], test.labels[rest])
-        split, floor_split = "train", "test"
-    if len(rows) <= NEIGHBOURS or len(rest) <= NEIGHBOURS:
+        rows, rest = order[:num], np.random.default_rng([seed, 2]).permutation(len(test))[:num]
+        split, floor_split, others = "train", "test", side.seen(test, "test", 0.45, 0.55).of(rest)
+    if min(len(rows), len(rest)) <= NEIGHBOURS:
         raise DataError(
-            f"{about.data} has too few pictures to measure against: {len(rows)} and {len(rest)} to compare them with. "
-            "Some hundreds are needed, better thousands."
+            f"{about.data} has too few pictures to measure against: {len(rows)}, and {len(rest)} to compare those "
+            "with. Some hundreds are needed, better thousands."
         )
-    held, floor, ceiling = _held(
-        extractor, about, train, features, classes, rows, other, num, seed, data_root, progress
-    )
-    return Reference(train, features, classes, held, floor, ceiling, split, floor_split, len(rest), extractor)
+    held, floor, ceiling = side.held(train, seen, np.sort(rows), others)
+    return Reference(extractor, train, seen, held, floor, ceiling, split, floor_split, len(rest))
 
 
-def _seen(
-    extractor: Extractor,
-    about: Subject,
-    data: Dataset,
-    split: str,
-    data_root: Path | None,
-    told: Callable[[float], None],
-) -> tuple[np.ndarray, np.ndarray]:
-    """Features and most likely classes of a whole split."""
-    key = digest(PROTOCOL, extractor.name, extractor.net.hash, identity(about.data, **about.options), split)
-    kept = _load(f"features/{key}.npz", data_root)
-    if kept is None or len(kept.get("features", ())) != len(data):
-        features, classes = extractor.look(data.images, told)
-        kept = {"features": features, "classes": classes.astype(np.int16)}
-        _keep(f"features/{key}.npz", kept, data_root)
-    return kept["features"], kept["classes"].astype(np.int64)
+class _Side:
+    """What is computed from data alone, and kept: for one subject, network, number of pictures and seed."""
 
+    def __init__(
+        self, about: Subject, extractor: Extractor, num: int, seed: int, data_root: Path | None, progress: Progress
+    ) -> None:
+        self.extractor, self.num, self.seed, self.data_root = extractor, num, seed, data_root
+        self.progress = progress
+        self.key = [PROTOCOL, extractor.name, extractor.net.hash, identity(about.data, **about.options)]
 
-def _held(
-    extractor: Extractor,
-    about: Subject,
-    train: Dataset,
-    features: np.ndarray,
-    classes: np.ndarray,
-    rows: np.ndarray,
-    other: tuple[np.ndarray, np.ndarray, np.ndarray],
-    num: int,
-    seed: int,
-    data_root: Path | None,
-    progress: Progress,
-) -> tuple[Held, dict[str, Figure], dict[str, Figure]]:
-    """What the figures need of the reference pictures, and those of real pictures and of pictures without structure."""
-    names = [extractor.name, extractor.net.hash, identity(about.data, **about.options), num, seed]
-    file = f"references/{digest(PROTOCOL, *names)}.npz"
-    real, labels = features[rows], as_seen(train.labels, train.classes, extractor)
-    histogram = class_histogram(classes[rows], len(extractor.classes)) if extractor.own else np.zeros(0)
-    kept = _load(file, data_root)
-    if kept is not None and np.array_equal(kept["rows"], rows):
-        held = Held(real, rows, moments(real), kept["distances"], float(kept["threshold"]), histogram)
-        floor, ceiling = (_unpacked(str(kept[name])) for name in ("floor", "ceiling"))
+    def seen(self, data: Dataset, split: str, begin: float, end: float) -> Seen:
+        """A whole split as the network sees it."""
+        file = f"features/{digest(*self.key, split)}.npz"
+        kept = _load(file, self.data_root, {"features", "classes"})
+        if kept is None or len(kept["features"]) != len(data):
+            doing = f"looking at the {split}ing pictures" if split == "train" else "looking at the test pictures"
+            features, classes = self.extractor.look(
+                data.images, lambda share: self.progress(doing, begin + (end - begin) * share)
+            )
+            kept = {"features": features, "classes": classes.astype(np.int16)}
+            _keep(file, kept, self.data_root)
+        said = as_seen(data.labels, data.classes, self.extractor)
+        return Seen(kept["features"], kept["classes"].astype(np.int64), said)
+
+    def held(
+        self, train: Dataset, seen: Seen, rows: np.ndarray, others: Seen
+    ) -> tuple[Held, dict[str, Figure], dict[str, Figure]]:
+        """What the figures need of the reference pictures; floor and ceiling."""
+        real = seen.of(rows)
+        num_classes = len(self.extractor.classes)
+        histogram = class_histogram(real.classes, num_classes) if num_classes else np.zeros(0)
+        file = f"references/{digest(*self.key, self.num, self.seed)}.npz"
+        kept = _load(file, self.data_root, {"distances", "rows", "rest", "threshold", "floor", "ceiling"})
+        if kept is not None and len(kept["distances"]) == len(rows):
+            kernel = KernelSums(kept["rows"], kept["rows"], float(kept["rest"]))
+            distances, threshold = kept["distances"], float(kept["threshold"])
+            held = Held(real.features, moments(real.features), distances, kernel, threshold, histogram)
+            return held, _unpacked(kept["floor"]), _unpacked(kept["ceiling"])
+        self.progress("comparing the data with itself", 0.55)
+        distances, kernel = neighbour_distances(real.features, NEIGHBOURS), kernel_sums(real.features)
+        threshold = duplicate_threshold(real.features, real_distances=distances)
+        held = Held(real.features, moments(real.features), distances, kernel, threshold, histogram)
+        self.progress("measuring the floor", 0.65)
+        floor = figures(self.extractor, held, others.features, others.classes, others.said)
+        self.progress("measuring the ceiling", 0.8)
+        noise = self._without_structure(train.images, seen, rows)
+        ceiling = figures(self.extractor, held, noise.features, noise.classes, noise.said)
+        arrays = {"distances": distances, "rows": kernel.rows, "rest": np.array(kernel.rest)}
+        arrays |= {"threshold": np.array(threshold), "floor": _packed(floor), "ceiling": _packed(ceiling)}
+        _keep(file, arrays, self.data_root)
         return held, floor, ceiling
-    progress("comparing the data with itself", 0.0)
-    distances = neighbour_distances(real, NEIGHBOURS)
-    held = Held(real, rows, moments(real), distances, duplicate_threshold(real), histogram)
-    progress("measuring the floor", 0.0)
-    floor = figures(extractor, held, other[0], other[1], as_seen(other[2], train.classes, extractor))
-    progress("measuring the ceiling", 0.0)
-    fake, likely, source = _without_structure(extractor, train.images, rows, num, seed)
-    ceiling = figures(extractor, held, fake, likely, None if labels is None else labels[source])
-    arrays = {"rows": rows, "distances": distances, "threshold": np.array(held.threshold)}
-    texts = {"floor": np.array(_packed(floor)), "ceiling": np.array(_packed(ceiling))}
-    _keep(file, {**arrays, **texts}, data_root)
-    return held, floor, ceiling
+
+    def _without_structure(self, images: np.ndarray, seen: Seen, rows: np.ndarray) -> Seen:
+        """Pictures whose every pixel comes from a reference picture of its own, at the same place: right averages and
+        contrasts, and nothing that fits together. They are said to be of the class that lent the first pixel."""
+        random = np.random.default_rng([self.seed, 3])
+        y, x = np.indices(images.shape[1:3])
+        parts, first = [], []
+        for i in range(0, self.num, CHUNK):
+            source = rows[random.integers(len(rows), size=(min(CHUNK, self.num - i), *y.shape))]
+            parts.append(self.extractor.look(images[source, y, x]))
+            first.append(source[:, 0, 0])
+        features, classes = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return Seen(features, classes, None if seen.said is None else seen.said[np.concatenate(first)])
 
 
 def as_seen(labels: np.ndarray, classes: tuple[str, ...], extractor: Extractor) -> np.ndarray | None:
@@ -143,31 +159,15 @@ def as_seen(labels: np.ndarray, classes: tuple[str, ...], extractor: Extractor) 
     return np.array([extractor.classes.index(name) for name in classes])[labels]
 
 
-def _without_structure(
-    extractor: Extractor, images: np.ndarray, rows: np.ndarray, num: int, seed: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Features and classes of pictures whose every pixel comes from a reference picture of its own, at the same place:
-    right averages and right contrast, nothing that fits together. And which row lent the first pixel: its label is as
-    good as any."""
-    random = np.random.default_rng([seed, 3])
-    height, width = images.shape[1:3]
-    y, x = np.indices((height, width))
-    parts = []
-    for i in range(0, num, CHUNK):
-        source = rows[random.integers(len(rows), size=(min(CHUNK, num - i), height, width))]
-        parts.append((*extractor.look(images[source, y, x]), source[:, 0, 0]))
-    features, classes, first = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return features, classes, first
-
-
 # --- keeping ---------------------------------------------------------------------------------------------------------
 
 
-def _load(name: str, data_root: Path | None) -> dict[str, np.ndarray] | None:
-    """The arrays kept under `name`; None if they are missing or damaged, which means to make them again."""
+def _load(name: str, data_root: Path | None, fields: set[str]) -> dict[str, np.ndarray] | None:
+    """The arrays kept under `name`; None if any is missing or damaged, which means to make them again."""
     for folder in cache.directories(root_of(data_root)):
         with contextlib.suppress(DataError):
-            return cache.read_npz(folder / name)
+            if fields <= (arrays := cache.read_npz(folder / name)).keys():
+                return arrays
     return None
 
 
@@ -177,10 +177,10 @@ def _keep(name: str, arrays: Mapping[str, np.ndarray], data_root: Path | None) -
     write_atomic(cache.writable(root_of(data_root)) / name, buffer.getvalue())
 
 
-def _packed(values: Mapping[str, Figure]) -> str:
-    return json.dumps({name: list(figure) for name, figure in values.items()})  # with Infinity, which only we read
+def _packed(values: Mapping[str, Figure]) -> np.ndarray:
+    """As a text, in which infinity may stand: nobody else reads it."""
+    return np.array(json.dumps({name: list(figure) for name, figure in values.items()}))
 
 
-def _unpacked(text: str) -> dict[str, Figure]:
-    parsed: dict[str, Any] = json.loads(text)
-    return {name: Figure(*figure) for name, figure in parsed.items()}
+def _unpacked(text: np.ndarray) -> dict[str, Figure]:
+    return {name: Figure(*figure) for name, figure in json.loads(str(text)).items()}

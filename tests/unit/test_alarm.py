@@ -13,11 +13,12 @@ import torch
 from benchmarks.alarm import EXPECTED, run_of
 from ganlab import cli
 from ganlab.alarm import Alarm, alarms, alarms_of, loss_bounds, ongoing, pictures, remedy
+from ganlab.cli import training
 from ganlab.config import Config
 from ganlab.errors import RunError
 from ganlab.losses import LOSSES
 from ganlab.presets import BROKEN, PRESETS, preset
-from ganlab.rundir import RunDir
+from ganlab.rundir import RunDir, Status
 
 CALM = dict(loss_d=0.6, loss_g=2.4, d_real=0.8, d_fake=0.2, d_order=0.96, penalty=0.0, grad_g=4.0, grad_d=6.0)
 VARIED = dict(metric="m", score=40.0, spread=0.7, duplicates=20, classes=[0.1] * 10, class_kl=0.1)
@@ -200,7 +201,12 @@ def test_advice_follows_what_has_been_changed_on_the_way() -> None:
 
 # --- real runs -------------------------------------------------------------------------------------------------------
 
-SHORT: dict[str, dict[str, Any]] = {}
+SHORT: dict[str, dict[str, Any]] = {  # as far as it takes
+    "broken-learning-rate": dict(steps=1200, score="none"),
+    "broken-strong-d": dict(steps=450, score="none"),
+    "broken-weak-d": dict(steps=450, score="none"),
+    "broken-collapse": dict(steps=600, score_every=150),
+}
 
 
 @pytest.fixture(scope="module")
@@ -234,6 +240,26 @@ def test_check_tells_and_exits(broken: dict[str, RunDir], tmp_path: Path, capsys
         calm.append_metrics(row)
     cli.main(argv=["check", str(calm.path)])
     assert "no alarms at step 1,000" in capsys.readouterr().out
+
+
+def test_a_training_says_once_when_an_alarm_begins(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunDir(tmp_path / "run")
+    run.open_config(Config())
+    monkeypatch.setattr(training._Progress, "LINE_EVERY", 0.0)
+    progress = training._Progress(run)
+    for row in history(20) + history(60, **D_WINS)[20:]:
+        run.append_metrics(row)
+        progress(Status(total_steps=1000), row | {"images_per_s": 1.0})
+    said = [line for line in capsys.readouterr().out.splitlines() if "alarm" in line]
+    assert len(said) == 1 and said[0].startswith("alarm: The discriminator wins outright, since step 210")
+    assert f"python -m ganlab check {run.path}" in said[0]
+
+
+def test_the_readme_says_what_one_will_see() -> None:
+    words = " ".join((Path(__file__).parents[2] / "README.md").read_text().split())
+    assert [name for name, text in BROKEN.items() if f"| `{name}` | {text} |" not in words] == []
 
 
 def test_alarms_are_plain_facts() -> None:

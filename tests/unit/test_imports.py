@@ -39,6 +39,7 @@ LAW = {
     "augment": [],
     "schedules": [],
     "evaluate": ["data", "errors", "files", "render", "rundir", "weights"],
+    "inception": ["data", "errors", "evaluate", "files", "render"],
     "ema": [],
     "distributed": [],
     "objective": ["augment", "config", "losses"],
@@ -53,40 +54,16 @@ LAW = {
         *["checkpoint", "config", "data", "distributed", "errors", "recorder", "requests", "rundir", "trainer"],
     ],
     "app": [
-        *[
-            "alarm",
-            "catalog",
-            "config",
-            "data",
-            "errors",
-            "export",
-            "files",
-            "fork",
-            "jobs",
-            "latent",
-            "presets",
-            "program",
-        ],
-        *["evaluate", "render", "rundir", "weights"],
+        *["alarm", "catalog", "config", "data", "errors", "evaluate", "export", "files", "fork", "jobs", "latent"],
+        *["presets", "program", "render", "rundir", "weights"],
     ],
     "cli": ["config", "errors", "presets", "rundir"],  # at once; whatever a command needs, when it needs it
     "__main__": ["cli"],
     PUBLIC: ["catalog", "config", "data", "errors", "presets", "rundir", "loop"],
 }
 TORCH = {  # rooms that import torch, or another that does
-    *[
-        "models",
-        "losses",
-        "augment",
-        "ema",
-        "objective",
-        "distributed",
-        "trainer",
-        "checkpoint",
-        "requests",
-        "recorder",
-    ],
-    "loop",
+    *["models", "losses", "augment", "ema", "objective", "distributed", "trainer", "checkpoint", "requests"],
+    *["recorder", "loop", "inception"],
 }
 
 MODULES = sorted(str(file.relative_to(PACKAGE)) for file in PACKAGE.rglob("*.py"))

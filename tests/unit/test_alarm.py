@@ -141,12 +141,13 @@ def test_what_the_loop_gave_up_on_is_a_divergence() -> None:
 
 def test_one_picture_again_and_again_is_a_collapse() -> None:
     same = dict(spread=0.001, duplicates=1_999_000, classes=[1.0] + [0.0] * 9)
-    (alarm,) = alarms(scores({}, *[same] * 4), Config())
-    assert (alarm.kind, alarm.since, alarm.until, alarm.curve) == ("collapse", 400, None, "score")
+    (alarm,) = alarms(scores(*[same] * 3, every=1000), Config())
+    assert (alarm.kind, alarm.since, alarm.until, alarm.curve) == ("collapse", 1000, None, "score")
     assert "1,999,000 pairs" in alarm.why and "some 1 different" in alarm.why and "1.0 equal ones" in alarm.why
-    assert kinds(scores(same, same, {}, {})) == []  # twice at the start is no more than a beginning
+    assert kinds(scores(same, same, every=1000)) == kinds(scores(same, same, {}, same, every=1000)) == []
+    assert kinds(scores(*[same] * 6)) == []  # all begin with one blur
     few = dict(spread=0.04, duplicates=40_000, classes=[0.9, 0.1] + [0.0] * 8)  # 50 pictures: an mlp that begins
-    assert kinds(scores(few, few, few, few, {}, {})) == []
+    assert kinds(scores(few, few, few, few, {}, {}, every=1000)) == []
 
 
 @pytest.mark.parametrize("lost", [dict(spread=0.1), dict(classes=[0.9, 0.1] + [0.0] * 8)])
@@ -157,8 +158,8 @@ def test_variety_that_is_lost_is_a_collapse(lost: dict[str, Any]) -> None:
 
 
 def test_scores_by_pixels_have_no_classes() -> None:
-    assert kinds(scores(*[dict(classes=None, duplicates=0)] * 4)) == []
-    assert kinds(scores(*[dict(classes=None, duplicates=1_500_000)] * 4)) == ["collapse"]
+    assert kinds(scores(*[dict(classes=None, duplicates=0)] * 4, every=1000)) == []
+    assert kinds(scores(*[dict(classes=None, duplicates=1_500_000)] * 4, every=1000)) == ["collapse"]
 
 
 def test_few_lines_a_window_where_lines_are_far_apart() -> None:
@@ -205,7 +206,7 @@ SHORT: dict[str, dict[str, Any]] = {  # as far as it takes
     "broken-learning-rate": dict(steps=1200, score="none"),
     "broken-strong-d": dict(steps=450, score="none"),
     "broken-weak-d": dict(steps=450, score="none"),
-    "broken-collapse": dict(steps=600, score_every=150),
+    "broken-collapse": dict(steps=1400),
 }
 
 
@@ -220,6 +221,30 @@ def test_every_preset_made_to_fail_raises_its_alarm(broken: dict[str, RunDir]) -
     assert set(EXPECTED) == set(BROKEN)
     found = {name: {alarm.kind for alarm in alarms_of(run)} for name, run in broken.items()}
     assert [name for name, kind in EXPECTED.items() if kind not in found[name]] == [], found
+
+
+QUIET: dict[str, dict[str, Any]] = {  # healthy presets, narrow where they would take minutes
+    "mnist-mlp": dict(),
+    "mnist-mlp3": dict(),
+    "mnist-mlp-simple": dict(),
+    **{name: dict(width=16, batch_size=32) for name in ("mnist-5k-dcgan", "mnist-dcgan", "mnist-dcgan-dropout")},
+    "mnist-wgan-gp": dict(width=8, batch_size=16, d_steps=2),
+    **{name: dict(width=8, d_width=8, batch_size=32) for name in ("mnist-sn", "mnist-rpgan")},
+}
+
+
+@pytest.mark.parametrize("name", QUIET)
+def test_a_healthy_preset_raises_none(name: str, tmp_path: Path) -> None:
+    """From its first steps to where every check that looks at lines has had its say, and with two scores."""
+    run = run_of(
+        preset(name).replace(data="mnist-5k", steps=460, score_every=230, **QUIET[name]), tmp_path / name, None
+    )
+    assert run.read_status().state == "done" and alarms_of(run) == []
+    assert sum("score" in row for row in run.read_metrics()[0]) == 2
+
+
+def test_every_preset_of_the_digits_is_among_them() -> None:
+    assert set(QUIET) == {name for name, p in PRESETS.items() if p.data.startswith("mnist") and name not in BROKEN}
 
 
 def test_check_tells_and_exits(broken: dict[str, RunDir], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

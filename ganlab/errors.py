@@ -13,6 +13,10 @@ class DataError(GanlabError, ValueError):
     """A data set is missing, empty, damaged or unsafe to open."""
 
 
+class NoSplit(DataError):
+    """A data set has no such part: no test pictures, say."""
+
+
 class WeightsError(GanlabError, ValueError):
     """A file of weights or training state is missing, damaged, or of another schema."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable
 from functools import cached_property
@@ -27,13 +28,20 @@ class Model:
     """A trained generator, ready to draw.
 
     `facts`: what its file says of its making (JSON values). `num_threads`: 1 leaves the other cores to a training.
+    `sha256`: of its file; empty for one that never was a file.
     """
 
     def __init__(
-        self, name: str, config: Config, program: Program, facts: dict[str, Any], num_threads: int = 1
+        self,
+        name: str,
+        config: Config,
+        program: Program,
+        facts: dict[str, Any],
+        num_threads: int = 1,
+        sha256: str = "",
     ) -> None:
         self.name, self.config, self.program, self.facts = name, config, program, facts
-        self.num_threads = num_threads
+        self.num_threads, self.sha256 = num_threads, sha256
 
     @property
     def num_classes(self) -> int:
@@ -159,9 +167,8 @@ def load_model(path: Path, name: str | None = None, num_threads: int = 1) -> Mod
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from None
     path = path.resolve()
-    return Model(
-        name or (path.parent.name if path.stem == "generator" else path.stem), config, program, facts, num_threads
-    )
+    name = name or (path.parent.name if path.stem == "generator" else path.stem)
+    return Model(name, config, program, facts, num_threads, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:

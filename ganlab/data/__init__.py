@@ -6,17 +6,19 @@ Neither torch nor torchvision is imported here; torchvision only when a data set
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from ganlab.data.dataset import Dataset, did_you_mean, keep_classes
-from ganlab.data.folder import open_images
+from ganlab.data.folder import open_images, state_of
 from ganlab.data.pixels import convert
 from ganlab.data.standard import DATASETS, DatasetInfo, is_standard_on_disk, open_standard
 from ganlab.errors import DataError
 
-__all__ = ["DATASETS", "Dataset", "DatasetInfo", "is_on_disk", "open_dataset"]
+__all__ = ["DATASETS", "Dataset", "DatasetInfo", "identity", "is_on_disk", "open_dataset", "root_of"]
 
 
 def open_dataset(
@@ -38,7 +40,8 @@ def open_dataset(
         classes: keep only these, in any case; empty keeps all. Labels then count the kept ones.
         data_root: where named data sets lie or are downloaded to. Default: the environment's GANLAB_DATA, else `data`
             in the working directory.
-        split: "train" or "test". Of folders and zips, the sub-folder with that name, where train and test both exist.
+        split: "train" or "test". Of folders and zips, the sub-folder with that name, where train and test both exist;
+            the test pictures of train.zip, or of a folder train, are also looked for beside it, in test.zip or test.
 
     Returns: a Dataset; images uint8 (N, image_size, image_size, channels).
 
@@ -48,11 +51,13 @@ def open_dataset(
     """
     if image_size < 1 or channels not in (1, 3):
         raise DataError(f"Images of {image_size} pixels with {channels} channels can't be made; channels are 1 or 3.")
-    root = _data_root(data_root)
+    root = root_of(data_root)
     if data in DATASETS:
         dataset = open_standard(data, split, root)
     else:
         path = _existing(data)
+        if split == "test" and (beside := _beside(path)):
+            path, split = beside, "train"
         dataset = open_images(path, split=split, image_size=image_size, channels=channels, data_root=root)
     if classes:
         dataset = keep_classes(dataset, classes)
@@ -64,11 +69,30 @@ def open_dataset(
 def is_on_disk(name: str, data_root: Path | None = None) -> bool:
     """Whether `name`, or the folder or zip at that path, can be opened without a network. Cheap: reads no images."""
     if name in DATASETS:
-        return is_standard_on_disk(name, _data_root(data_root))
+        return is_standard_on_disk(name, root_of(data_root))
     return os.path.exists(os.path.expanduser(name))
 
 
-def _data_root(data_root: Path | None) -> Path:
+def identity(data: str, *, image_size: int = 28, channels: int = 1, classes: Sequence[str] = ()) -> str:
+    """One word for the pictures that `open_dataset` gives for these arguments, so that what was computed from them can
+    be kept. A folder or zip that has changed has another one. Cheap: reads no pictures.
+
+    Raises DataError where there is no such data set, folder or zip.
+    """
+    files = [] if data in DATASETS else [path for path in (_existing(data), _beside(_existing(data))) if path]
+    source = [state_of(path) for path in files] or data
+    kept = sorted(name.strip().casefold() for name in classes)
+    return hashlib.sha256(json.dumps([source, image_size, channels, kept]).encode()).hexdigest()
+
+
+def _beside(path: Path) -> Path | None:
+    """Where the test pictures of train.zip or train are: in test.zip or test beside it."""
+    test = path.with_name("test" + path.suffix)
+    return test if path.stem == "train" and os.path.exists(test) else None
+
+
+def root_of(data_root: Path | None) -> Path:
+    """Where named data sets lie: `data_root`, else the environment's GANLAB_DATA, else `data`."""
     return Path(data_root or os.environ.get("GANLAB_DATA") or "data").expanduser()
 
 

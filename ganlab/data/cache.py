@@ -26,6 +26,17 @@ def directories(data_root: Path) -> list[Path]:
     return [data_root / "cache", Path(os.path.expanduser("~/.cache/ganlab"))]
 
 
+def writable(data_root: Path) -> Path:
+    """The best of the directories that can be written, made if need be. Raises DataError where none can."""
+    for folder in directories(data_root):
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            if os.access(folder, os.W_OK):
+                return folder
+    tried = " nor ".join(map(str, directories(data_root)))
+    raise DataError(f"Results can't be kept: neither {tried} can be written. Set GANLAB_CACHE to a folder that can.")
+
+
 def holds(file_name: str, data_root: Path) -> bool:
     """Whether the cache has a complete file of this name. Reads only its end."""
     return any(zipfile.is_zipfile(folder / file_name) for folder in directories(data_root))

@@ -17,7 +17,7 @@ from ganlab.data.archive import list_archive, open_archive
 from ganlab.data.dataset import Dataset
 from ganlab.data.files import ImageFile, list_folder, printable
 from ganlab.data.pixels import EXTENSIONS, decode
-from ganlab.errors import DataError
+from ganlab.errors import DataError, NoSplit
 
 MAX_SKIPPED = 0.1  # share of files that may be unreadable before the whole is refused
 _SPLITS = {"train", "test", "val", "valid", "validation"}
@@ -32,13 +32,7 @@ def open_images(path: Path, *, split: str, image_size: int, channels: int, data_
     Raises DataError where more than MAX_SKIPPED of them are, and for archives that are unsafe to read.
     """
     path = path.resolve()
-    if path.is_dir():
-        files, skipped = list_folder(path)
-        state = [[file.name, *file.stamp] for file in files] + [[line] for line in skipped]
-    else:
-        files, skipped = [], []  # not even listed unless the cache misses
-        info = path.stat()
-        state = [[info.st_size, info.st_mtime_ns]]
+    files, skipped, state = _look_at(path)
 
     def build() -> Dataset:
         if path.is_dir():
@@ -46,10 +40,26 @@ def open_images(path: Path, *, split: str, image_size: int, channels: int, data_
         with open_archive(path) as archive:
             return _decoded(path, *list_archive(archive), split, image_size, channels)
 
-    key = _digest([_READER, str(path), split, image_size, channels, sorted(state)])
+    key = _digest([_READER, str(path), split, image_size, channels, state])
     label = re.sub(r"[^A-Za-z0-9.-]+", "_", path.stem)[:40]
     file_name = f"{label}-{_digest(str(path))[:12]}-{split}-{image_size}x{channels}.npz"
     return cache.remembered(file_name, key, data_root, build)
+
+
+def state_of(path: Path) -> str:
+    """What changes as soon as a file in the folder or zip `path` changes, comes or goes. Reads no pictures."""
+    path = path.resolve()
+    return _digest([_READER, str(path), _look_at(path)[2]])
+
+
+def _look_at(path: Path) -> tuple[list[ImageFile], list[str], list[list]]:
+    """The files of a folder (of a zip none: it is not even opened unless the cache misses), those that will not be
+    read, and sizes and times of all, sorted."""
+    if not path.is_dir():
+        info = path.stat()
+        return [], [], [[info.st_size, info.st_mtime_ns]]
+    files, skipped = list_folder(path)
+    return files, skipped, sorted([[file.name, *file.stamp] for file in files] + [[line] for line in skipped])
 
 
 def _decoded(
@@ -79,7 +89,7 @@ def _arrange(path: Path, files: list[ImageFile], split: str) -> tuple[list[tuple
     tops = {parts[0] for parts, _ in rows}
     has_splits = len(tops) > 1 and tops <= _SPLITS
     if split not in (tops if has_splits else {"train"}):
-        raise DataError(f"{path} has no {split!r} split: that takes folders named train and test in it.")
+        raise NoSplit(f"{path} has no {split!r} split: that takes folders named train and test in it.")
     if has_splits:
         rows = _unwrap([(parts[1:], file) for parts, file in rows if parts[0] == split])
     rows.sort(key=lambda row: [_natural(part) for part in row[0]])

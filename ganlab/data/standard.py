@@ -20,7 +20,7 @@ import numpy as np
 from ganlab.data import cache
 from ganlab.data.dataset import Dataset
 from ganlab.data.folder import open_images
-from ganlab.errors import DataError
+from ganlab.errors import DataError, NoSplit
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ DATASETS: dict[str, DatasetInfo] = {
     "mnist":         DatasetInfo("Handwritten digits, all of MNIST",             28, 1, _DIGITS,  60_000),
     "fashion-mnist": DatasetInfo("Clothes, Fashion-MNIST",                       28, 1, _CLOTHES, 60_000),
     "cifar10":       DatasetInfo("Animals and vehicles in colour, CIFAR-10",     32, 3, _THINGS,  50_000),
+    "stacked-mnist": DatasetInfo("Three digits as colours, stacked MNIST",       28, 3, (),       60_000),
 }  # fmt: skip
 
 _TORCHVISION = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10"}  # its classes
@@ -56,6 +57,8 @@ def open_standard(name: str, split: str, data_root: Path) -> Dataset:
         raise DataError(f"{name} has no {split!r} split; choose train or test.")
     if name == "mnist-5k":
         return _bundled(split)
+    if name == "stacked-mnist":
+        return _stacked(split, data_root)
     raw = _raw_files(name, split, data_root)
     if raw is not None:
         return _checked(name, read_idx(raw[0], ndim=3)[..., None], read_idx(raw[1], ndim=1), str(raw[0]))
@@ -68,6 +71,7 @@ def open_standard(name: str, split: str, data_root: Path) -> Dataset:
 
 def is_standard_on_disk(name: str, data_root: Path) -> bool:
     """Whether the training split of `name` opens without a network. Looks at names only."""
+    name = "mnist" if name == "stacked-mnist" else name
     if name == "mnist-5k" or _raw_files(name, "train", data_root) or cache.holds(_cache_name(name, "train"), data_root):
         return True
     if os.path.isfile(_archive(name, "train", data_root)):
@@ -102,10 +106,22 @@ def read_idx(path: Path, ndim: int) -> np.ndarray:
 
 def _bundled(split: str) -> Dataset:
     if split != "train":
-        raise DataError("mnist-5k has a training split only; its test images are those of mnist.")
+        raise NoSplit("mnist-5k has a training split only; its test images are those of mnist.")
     path = Path(__file__).with_name("mnist_5k.npz")
     arrays = cache.read_npz(path)
     return _checked("mnist-5k", arrays["images"][..., None], arrays["labels"], str(path))
+
+
+def _stacked(split: str, data_root: Path) -> Dataset:
+    """Three random digits of MNIST as the colours of one picture, as many pictures as MNIST has; always the same ones.
+
+    Metz et al. 2017 (arXiv:1611.02163): 1,000 modes that are known and can be counted. No classes: there are too many
+    to be told of.
+    """
+    digits = open_standard("mnist", split, data_root).images[..., 0]
+    rows = np.random.default_rng(["train", "test"].index(split)).integers(len(digits), size=(len(digits), 3))
+    images = np.stack([digits[rows[:, colour]] for colour in range(3)], axis=3)
+    return Dataset(images, np.zeros(len(images), np.int64), (), "stacked-mnist")
 
 
 def _checked(name: str, images: np.ndarray, labels: np.ndarray, source: str) -> Dataset:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FEATURES = "ganlab-features"  # kind of file
 FOLDER = Path(__file__).with_name("networks")
-BATCH = 250
+BATCH = 64  # pictures at once: a larger batch is no faster, and takes more memory
 
 
 class FeatureNet:
@@ -46,6 +46,7 @@ class FeatureNet:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.num_threads
         options.enable_cpu_mem_arena = False
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting must not starve others
         return onnxruntime.InferenceSession(
             to_onnx(self._arrays, self.shape), options, providers=["CPUExecutionProvider"]
         )

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ganlab.errors import ConfigError, DataError
-from ganlab.evaluate.neighbours import ROWS, matching_points, neighbour_distances, points, tiles, values
+from ganlab.errors import DataError
+from ganlab.evaluate.neighbours import COLUMNS, ROWS, matching_points, neighbour_distances, points, tiles, values
 
 NAMES = ("real features", "fake features")
 
@@ -82,58 +82,101 @@ def _root(covariance: np.ndarray) -> np.ndarray:
 
 
 class KernelDistance(NamedTuple):
-    """`mean` and `deviation` over the subsets: see `kernel_distance` for what the second says."""
+    """`value`, and its standard error over fresh samples of both sides; see `kernel_distance`."""
 
-    mean: float
-    deviation: float
+    value: float
+    error: float
 
 
-def kernel_distance(
-    real: np.ndarray, fake: np.ndarray, *, subsets: int = 100, subset_size: int = 1000, seed: int = 0
-) -> KernelDistance:
-    """Squared maximum mean discrepancy with the kernel (x.y / F + 1)^3, unbiased: of Inception features, the KID of
-    Binkowski et al. 2018 (arXiv:1801.01401, section 3 and eq. 4).
+class KernelSums(NamedTuple):
+    """Of a kernel matrix (N, M), without its diagonal where both sides are one sample: means of rows (N,) and of
+    columns (M,), and the variance of what both leave unexplained (the degenerate part of Hoeffding's decomposition)."""
 
-    Mean over `subsets` random subsets of `subset_size` from each side, without replacement in a subset; drawn as
-    torch-fidelity draws them, so that its answer with `rng_seed=seed` and the fake features as input 1 is the same.
-    For two samples of one distribution the expectation is 0, and single figures may be negative.
+    rows: np.ndarray
+    columns: np.ndarray
+    rest: float
 
-    deviation: the standard deviation over the subsets, as torch-fidelity reports it: how much the figure of ONE
-    subset varies. It is not the error of the mean. That is, for many subsets and N = M much larger than subset_size,
-    between deviation * (subset_size / N) (equal distributions) and deviation * sqrt(subset_size / N) (distributions
-    far apart), for the subsets share their samples; few subsets add deviation / sqrt(subsets). With subset_size = N =
-    M all subsets are the same one and the deviation, 0, says nothing.
 
-    Raises ConfigError for subsets < 1, and for a subset_size < 2, > N or > M.
+def kernel_distance(real: np.ndarray, fake: np.ndarray, *, real_sums: KernelSums | None = None) -> KernelDistance:
+    """Squared maximum mean discrepancy with the kernel k(x, y) = (x.y / F + 1)^3, unbiased: of Inception features, the
+    KID of Binkowski et al. 2018 (arXiv:1801.01401, section 3 and eq. 4).
+
+    For two samples of one distribution the expectation is 0, and single figures may be negative. All N and M samples
+    are used at once: the mean over random subsets that torch-fidelity and others report has the same expectation and
+    adds the noise of the subsets; with one subset of everything, its answer is this one.
+
+    error: the standard deviation of `value` over fresh samples of these sizes, from Hoeffding's decomposition of the
+    U-statistic (for N = M, Sutherland et al. 2017, arXiv:1611.04488, section 3). With g(x) = E k(x, x') - E k(x, y) and
+    t the variance of a kernel whose rows and columns are centred,
+
+        error^2 = 4 Var g(x) / N + 4 Var g(y) / M + 2 t_xx / (N (N - 1)) + 2 t_yy / (M (M - 1)) + 4 t_xy / (N M)
+
+    The first two terms vanish for equal distributions, and the others are then all there is; since no estimate of a
+    variance may be below 0, the error is up to a quarter too large there. A deviation over subsets would be no error:
+    they share their samples, so it says how much the figure of one subset varies, whatever N and M.
+
+    real_sums: what `kernel_sums(real)` gave, if one has kept it: it is the same for every model. N, M >= 3; raises
+    DataError for fewer.
     """
     real, fake = matching_points(real, fake, NAMES)
-    if subsets < 1 or not 2 <= subset_size <= min(len(real), len(fake)):
-        raise ConfigError(
-            f"subsets is {subsets} and subset_size {subset_size}; at least 1, and from 2 to the number of samples "
-            f"({len(real)} real, {len(fake)} fake)."
-        )
-    random = np.random.RandomState(seed)
-    figures = np.empty(subsets)
-    for n in range(subsets):
-        y = values(fake[random.choice(len(fake), subset_size, replace=False)])
-        x = values(real[random.choice(len(real), subset_size, replace=False)])
-        figures[n] = _unbiased_mmd2(x, y)
-    return KernelDistance(float(figures.mean()), float(figures.std()))
+    n, m = len(real), len(fake)
+    if min(n, m) < 3:
+        raise DataError(f"A kernel distance with its error needs at least 3 samples on each side, not {n} and {m}.")
+    xx = kernel_sums(real) if real_sums is None else real_sums
+    if len(xx.rows) != n:
+        raise DataError(f"real_sums are of {len(xx.rows)} samples, and there are {n} real ones.")
+    yy, xy = kernel_sums(fake), _kernel_sums_between(real, fake)
+    value = xx.rows.mean() + yy.rows.mean() - 2 * xy.rows.mean()
+    # Means over few samples vary by themselves; that part is in the other terms already.
+    g_x = max(0.0, np.var(xx.rows - xy.rows, ddof=1) - xx.rest / (n - 1) - xy.rest / m)
+    g_y = max(0.0, np.var(yy.rows - xy.columns, ddof=1) - yy.rest / (m - 1) - xy.rest / n)
+    first = 4 * g_x / n + 4 * g_y / m
+    second = 2 * xx.rest / (n * (n - 1)) + 2 * yy.rest / (m * (m - 1)) + 4 * xy.rest / (n * m)
+    return KernelDistance(float(value), float(np.sqrt(first + second)))
 
 
-def _unbiased_mmd2(x: np.ndarray, y: np.ndarray) -> float:
-    """Binkowski et al. 2018, eq. 4: mean kernel within x and within y, of different samples, less twice that between.
-    x, y: (m, F)."""
+def kernel_sums(features: np.ndarray) -> KernelSums:
+    """What `kernel_distance` needs of one sample (N, F) alone, N >= 3. Each pair is looked at once."""
+    a = points(features, "features")
+    n = len(a)
+    rows, squares = np.zeros(n), 0.0
+    for i in range(0, n, ROWS):
+        x = values(a[i : i + ROWS])
+        k = _kernel(x, x)
+        np.fill_diagonal(k, 0)
+        rows[i : i + len(x)] += k.sum(axis=1)
+        squares += np.vdot(k, k)
+        for j in range(i + ROWS, n, COLUMNS):
+            k = _kernel(x, values(a[j : j + COLUMNS]))
+            rows[i : i + len(x)] += k.sum(axis=1)
+            rows[j : j + k.shape[1]] += k.sum(axis=0)
+            squares += 2 * np.vdot(k, k)
+    return _sums(rows / (n - 1), rows / (n - 1), squares / (n * (n - 1)))
 
-    def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        k = a @ b.T / a.shape[1] + 1
-        return k * k * k  # ten times faster than k ** 3
 
-    def within(a: np.ndarray) -> float:
-        k = kernel(a, a)
-        return (k.sum() - np.trace(k)) / (len(a) * (len(a) - 1))
+def _kernel_sums_between(a: np.ndarray, b: np.ndarray) -> KernelSums:
+    rows, columns, squares = np.zeros(len(a)), np.zeros(len(b)), 0.0
+    for i in range(0, len(a), ROWS):
+        x = values(a[i : i + ROWS])
+        for j in range(0, len(b), COLUMNS):
+            k = _kernel(x, values(b[j : j + COLUMNS]))
+            rows[i : i + len(x)] += k.sum(axis=1)
+            columns[j : j + k.shape[1]] += k.sum(axis=0)
+            squares += np.vdot(k, k)
+    return _sums(rows / len(b), columns / len(a), squares / (len(a) * len(b)))
 
-    return within(x) + within(y) - 2 * kernel(x, y).mean()
+
+def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    k = x @ y.T
+    k /= x.shape[1]
+    k += 1
+    return k * k * k  # ten times faster than k ** 3
+
+
+def _sums(rows: np.ndarray, columns: np.ndarray, square: float) -> KernelSums:
+    """From means of rows and columns, and the mean of the squares."""
+    rest = square - rows.mean() ** 2 - np.var(rows, ddof=1) - np.var(columns, ddof=1)
+    return KernelSums(rows, columns, max(0.0, float(rest)))
 
 
 # --- Precision, recall, density, coverage ----------------------------------------------------------------------------
@@ -186,6 +229,25 @@ def density_coverage(
         members += int(np.count_nonzero(inside))
         covered[r] |= inside.any(axis=0)
     return members / (k * len(fake)), float(covered.mean())
+
+
+def realism(real: np.ndarray, fake: np.ndarray, k: int = 3, *, real_distances: np.ndarray | None = None) -> np.ndarray:
+    """How real each fake sample looks, float64 (M,): the largest ratio, over real points, of their ball's radius to
+    the sample's distance from them; 1 on the border of the manifold, infinite for a copy of a real point.
+
+    Kynkäänniemi et al. 2019 (arXiv:1904.06991, eq. 3): balls as in `precision_recall`, but only those whose radius is
+    at most the median, for the large ones lie where the data is sparse and would let everything pass.
+    """
+    real, fake = matching_points(real, fake, NAMES)
+    balls = _balls(real, k, real_distances)
+    kept = balls <= np.median(balls)
+    real, balls = real[kept], balls[kept]
+    best = np.zeros(len(fake))
+    for f, r, d2 in tiles(fake, real):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = balls[r] / np.maximum(d2, 0)
+        best[f] = np.maximum(best[f], np.nan_to_num(ratio, nan=np.inf, posinf=np.inf).max(axis=1))
+    return np.sqrt(best)
 
 
 # --- Classes and modes -----------------------------------------------------------------------------------------------

@@ -179,18 +179,24 @@ def duplicates(features: np.ndarray, threshold: float) -> int:
     return sum(int(np.count_nonzero(d2 <= threshold**2)) for _, _, d2 in pair_tiles(a))
 
 
-def duplicate_threshold(real_features: np.ndarray, quantile: float = 0.001) -> float:
+def duplicate_threshold(
+    real_features: np.ndarray, quantile: float = 0.001, *, real_distances: np.ndarray | None = None
+) -> float:
     """The distance below which two samples are called duplicates: closer than almost any two different real pictures.
 
     It is that quantile of the distances of N real pictures (N, F) to their nearest other one, taken downwards to a
     distance that occurs; for N <= 1 / quantile the smallest. (The smallest always would be 0 as soon as a data set
     holds one picture twice.) So N real pictures themselves have from quantile * N / 2 to quantile * N such pairs, and
     a batch of s real ones about (s / N)^2 times as many: the false alarms to expect of a perfect generator. With the
-    default, N = 10,000 and s = 2,000 that is 0.2 to 0.4 pairs. Raises DataError, or ConfigError for N < 2 or quantile.
+    default, N = 10,000 and s = 2,000 that is 0.2 to 0.4 pairs.
+
+    real_distances: what `neighbour_distances` gave, if one has kept it. Raises DataError, or ConfigError for N < 2 or
+    quantile.
     """
     if not 0 <= quantile <= 1:
         raise ConfigError(f"quantile is {quantile}; it must be from 0 to 1.")
-    return float(np.quantile(neighbour_distances(real_features, 1), quantile, method="lower"))
+    distances = neighbour_distances(real_features, 1) if real_distances is None else real_distances
+    return float(np.quantile(distances[:, 0], quantile, method="lower"))
 
 
 class SupportEstimate(NamedTuple):

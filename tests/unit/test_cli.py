@@ -43,6 +43,10 @@ FLAGS = {
     "interpolate": ["--from", "--to", "--class", "--path", "--frames", "--fps", "--out"],
     "timelapse": ["--out", "--fps", "--scale", "--max-frames"],
     "plot": ["--out"],
+    "evaluate": [
+        *["--against", "--data", "--num", "--seed", "--all-snapshots", "--inception", "--inception-weights", "--out"],
+        *["--data-root", "--threads"],
+    ],
     "list": ["--runs"],
 }
 

@@ -35,7 +35,7 @@ from ganlab.evaluate.neighbours import (
     support_estimate,
 )
 
-PAIRED = [frechet_distance, lambda a, b: kernel_distance(a, b, subset_size=2), precision_recall, density_coverage]
+PAIRED = [frechet_distance, kernel_distance, precision_recall, density_coverage]
 each_paired = pytest.mark.parametrize("metric", PAIRED, ids=["frechet", "kernel", "precision", "density"])
 
 
@@ -177,55 +177,71 @@ def test_frechet_refuses_moments_that_do_not_fit():
 # --- Kernel distance -------------------------------------------------------------------------------------------------
 
 
-def test_kernel_distance_of_everything_is_equation_4():
-    """Binkowski et al. 2018, term by term; one subset that is the whole."""
-    x, y = normal(6, 4, 1), normal(6, 4, 2) + 1
+@pytest.mark.usefixtures("any_tiles")
+def test_kernel_distance_is_equation_4():
+    """Binkowski et al. 2018, term by term."""
+    x, y = normal(20, 4, 1), normal(9, 4, 2) + 1
 
     def k(a: np.ndarray, b: np.ndarray) -> float:
         return (a @ b / 4 + 1) ** 3
 
-    within = sum(k(a[i], a[j]) for a in (x, y) for i, j in itertools.permutations(range(6), 2)) / 30
-    between = sum(k(a, b) for a in x for b in y) / 36
-    mean, deviation = kernel_distance(x, y, subsets=3, subset_size=6)
-    assert mean == pytest.approx(within - 2 * between, rel=1e-12)
-    assert deviation == pytest.approx(0, abs=1e-12)
+    x_x, y_y = (np.mean([k(a, b) for a, b in itertools.permutations(side, 2)]) for side in (x, y))
+    x_y = np.mean([k(a, b) for a in x for b in y])
+    assert kernel_distance(x, y).value == pytest.approx(x_x + y_y - 2 * x_y, rel=1e-12)
 
 
 def test_kernel_distance_agrees_with_torch_fidelity():
+    """With one subset of everything; the mean over its usual, smaller subsets lies about it."""
     import torch
     from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
 
-    real, fake = features(500, 32, 1), features(400, 32, 2) * 1.1
+    real, fake = features(400, 32, 1), features(400, 32, 2) * 1.1
     inputs = [torch.from_numpy(x.astype(np.float64)) for x in (fake, real)]
-    expected = kid_features_to_metric(*inputs, kid_subsets=20, kid_subset_size=150, rng_seed=3, verbose=False)
-    mean, deviation = kernel_distance(real, fake, subsets=20, subset_size=150, seed=3)
-    assert mean == pytest.approx(expected[KEY_METRIC_KID_MEAN], rel=1e-9)
-    assert deviation == pytest.approx(expected[KEY_METRIC_KID_STD], rel=1e-9)
-    assert kernel_distance(real, fake, subsets=20, subset_size=150, seed=4).mean != mean
+    value = kernel_distance(real, fake).value
+    whole = kid_features_to_metric(*inputs, kid_subsets=1, kid_subset_size=400, rng_seed=3, verbose=False)
+    assert value == pytest.approx(whole[KEY_METRIC_KID_MEAN], rel=1e-9)
+    usual = kid_features_to_metric(*inputs, kid_subsets=400, kid_subset_size=100, rng_seed=3, verbose=False)
+    assert value == pytest.approx(usual[KEY_METRIC_KID_MEAN], abs=4 * usual[KEY_METRIC_KID_STD] / math.sqrt(400))
 
 
-def test_kernel_distance_of_one_distribution_is_0_on_average():
-    """And its deviation is the spread of the figures of fresh samples, each as large as a subset."""
-    random = np.random.default_rng(0)
-    draws = [random.standard_normal((2, 50, 4)) for _ in range(400)]
-    figures = [kernel_distance(x, y, subsets=1, subset_size=50).mean for x, y in draws]
-    spread = np.std(figures)
-    assert abs(np.mean(figures)) < 3 * spread / math.sqrt(400)
-    assert min(figures) < 0 < max(figures)
-    many = random.standard_normal((2, 20_000, 4))
-    assert kernel_distance(*many, subsets=400, subset_size=50).deviation == pytest.approx(spread, rel=0.25)
+def mean_kernel(a: np.ndarray, b: np.ndarray) -> float:
+    """E (x.y / F + 1)^3 for x of N(a, 1) and y of N(b, 1): given y, x.y is normal with mean a.y and variance |y|^2."""
+    dim, ab, aa, bb = len(a), a @ b, a @ a, b @ b
+    moments_of_xy = ab, ab**2 + aa + bb + dim, ab**3 + 3 * ab * aa + 3 * ab * (bb + dim + 2)
+    return 1 + sum(c * m / dim**n for c, m, n in zip((3, 3, 1), moments_of_xy, (1, 2, 3), strict=True))
 
 
-def test_kernel_distance_sees_a_shift():
-    x, y = normal(2000, 8, 1), normal(2000, 8, 2)
-    same, shifted = (kernel_distance(x, y + by, subsets=20, subset_size=500) for by in (0, 0.3))
-    assert shifted.mean > 5 * shifted.deviation and abs(same.mean) < 2 * same.deviation
+@pytest.mark.parametrize(
+    ("shift", "least", "most"), [(0, 0.9, 1.35), (0.05, 0.9, 1.3), (0.3, 0.88, 1.12), (2, 0.88, 1.12)]
+)
+@pytest.mark.parametrize(("num_real", "num_fake"), [(150, 150), (300, 80)])
+def test_the_error_of_the_kernel_distance_is_its_spread_over_fresh_samples(
+    shift: float, least: float, most: float, num_real: int, num_fake: int
+):
+    """For Gaussians that are equal, so near that all terms of the error matter, and far apart. The value is right on
+    average: not squared away from 0 where the distributions are equal."""
+    random, dim = np.random.default_rng(int(100 * shift) + num_real), 8
+    a, b = np.full(dim, 0.5), np.full(dim, 0.5 + shift)
+    draws = [(random.normal(a, 1, (num_real, dim)), random.normal(b, 1, (num_fake, dim))) for _ in range(400)]
+    figures, errors = np.array([kernel_distance(*draw) for draw in draws]).T
+    truth = mean_kernel(a, a) + mean_kernel(b, b) - 2 * mean_kernel(a, b)
+    spread = figures.std(ddof=1)  # itself known to 3.5%
+    assert least < np.sqrt(np.mean(errors**2)) / spread < most
+    assert abs(figures.mean() - truth) < 3.5 * spread / 20
+    assert (np.abs(figures - truth) < 2 * errors).mean() > 0.85  # the figures are skewed, and the errors follow them
 
 
-def test_kernel_distance_refuses_subsets_larger_than_the_sample():
-    for options in ({}, {"subset_size": 1}, {"subset_size": 41}, {"subset_size": 5, "subsets": 0}):
-        with pytest.raises(ConfigError, match="50 real, 40 fake"):
-            kernel_distance(normal(50, 3), normal(40, 3), **options)
+def test_kernel_sums_of_the_data_may_be_kept():
+    x, y = features(50, 6, 1), features(40, 6, 2)
+    assert kernel_distance(x, y, real_sums=metrics.kernel_sums(x)) == kernel_distance(x, y)
+    with pytest.raises(DataError, match="real_sums are of 40 samples, and there are 50"):
+        kernel_distance(x, y, real_sums=metrics.kernel_sums(y))
+
+
+def test_kernel_distance_takes_three_samples():
+    with pytest.raises(DataError, match="not 50 and 2"):
+        kernel_distance(normal(50, 3), normal(2, 3))
+    assert math.isfinite(kernel_distance(normal(3, 3), normal(3, 3, 1)).error)
 
 
 # --- Precision, recall, density, coverage ----------------------------------------------------------------------------
@@ -328,8 +344,6 @@ def test_distances_among_the_data_may_be_kept():
 
 @each_paired
 def test_metrics_know_neither_the_order_of_samples_nor_of_dimensions(metric):
-    if metric is PAIRED[1]:
-        metric = lambda a, b: kernel_distance(a, b, subsets=2, subset_size=60)[0]  # noqa: E731 (the whole, twice)
     real, fake = features(60, 5, 1), features(60, 5, 2) + 0.1
     random = np.random.default_rng(0)
     dims = random.permutation(5)

@@ -1110,6 +1110,30 @@ def test_the_cifar10_zip_is_read_exactly():
             assert dataset.classes[dataset.labels[i]] == names[i].split("/")[0]
 
 
+def test_cifar10_is_found_as_zips_of_pictures(tmp_path):
+    def pack(split: str, classes: tuple[str, ...]) -> None:
+        (tmp_path / "cifar10").mkdir(exist_ok=True)
+        with zipfile.ZipFile(tmp_path / "cifar10" / f"{split}.zip", "w") as archive:
+            for i, name in enumerate(classes):
+                buffer = io.BytesIO()
+                Image.new("RGB", (32, 32), (i, 2 * i, 3 * i)).save(buffer, "PNG")
+                archive.writestr(f"{split}/{name}/0.png", buffer.getvalue())
+
+    classes = DATASETS["cifar10"].classes
+    pack("train", classes)
+    pack("test", classes[::-1])
+    assert is_on_disk("cifar10", tmp_path)
+    for split, shade in (("train", lambda i: i), ("test", lambda i: 9 - i)):
+        dataset = open_dataset("cifar10", image_size=32, channels=3, data_root=tmp_path, split=split)
+        assert dataset.classes == classes and dataset.labels.tolist() == list(range(10))
+        assert [tuple(image[0, 0]) for image in dataset.images] == [
+            (shade(i), 2 * shade(i), 3 * shade(i)) for i in range(10)
+        ]
+    pack("train", ("cat", "dog"))
+    with pytest.raises(DataError, match="train.zip is not cifar10: its folders are cat, dog"):
+        open_dataset("cifar10", image_size=32, channels=3, data_root=tmp_path)
+
+
 def test_public_names():
     assert set(ganlab.data.__all__) == {
         *["DATASETS", "Dataset", "DatasetInfo", "identity", "is_on_disk", "open_dataset", "root_of"]

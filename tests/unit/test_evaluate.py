@@ -469,6 +469,14 @@ def test_too_few_pictures_are_refused(tmp_path: Path) -> None:
         evaluate(model, num=NUM, num_threads=1)
 
 
+def test_where_nothing_can_be_kept_it_says_so(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GANLAB_CACHE", str(tmp_path / "file"))
+    assert find_report(model, num=NUM) is None
+    with pytest.raises(DataError, match="file can't be written. Set GANLAB_CACHE"):
+        evaluate(model, num=NUM, num_threads=1)
+
+
 def test_results_go_to_the_folder_that_one_names(model: Model, tmp_path: Path) -> None:
     found = evaluate(model, num=NUM, seed=2, num_threads=1, folder=tmp_path / "here")
     assert {file.name for file in (tmp_path / "here").iterdir()} >= {"result.json", "status.json", "pictures.npz"}

@@ -12,7 +12,8 @@ import torch
 
 from benchmarks.alarm import EXPECTED, run_of
 from ganlab import cli
-from ganlab.alarm import Alarm, alarms, alarms_of, loss_bounds, ongoing, pictures, remedy
+from ganlab.advice import pictures, remedy
+from ganlab.alarm import Alarm, alarms, alarms_of, loss_bounds, ongoing
 from ganlab.cli import training
 from ganlab.config import Config
 from ganlab.errors import RunError

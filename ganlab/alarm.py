@@ -39,8 +39,9 @@ LOW, HIGH, SWINGS = 0.25, 0.9, 3
 # 15. Losses that are no log-odds have no scale: there the hundredfold of the median so far.
 LARGE = 100.0
 # The same picture again and again: of 2,000 samples every tenth pair is one, as if there were but ten pictures
-# (Arora & Zhang 2017). An mlp begins with one blur, has 5 pictures at step 500 and 20 to 100 from 1,000 on.
-FEW_PICTURES, BEGINNING = 10, 1000
+# (Arora & Zhang 2017); or features that vary so little against the data's. An mlp begins with one blur, has 5 pictures
+# at step 500 and 20 to 100 from 1,000 on, which vary 2 to 6%.
+FEW_PICTURES, FLAT, BEGINNING = 10, 0.02, 1000
 # Or variety that was there is lost: of spread or of classes less than a quarter of the best so far is left.
 LOST = 0.25
 GROWN = 0.3  # spread from which on there is something to lose
@@ -169,8 +170,9 @@ def _diverges(lines: _Lines) -> np.ndarray:
 
 def _collapsed(scored: _Lines) -> np.ndarray:
     """Of scored lines: SCORES in a row show one picture again and again, or less variety than there has been."""
-    few = (pictures(scored["duplicates"]) < FEW_PICTURES) & (scored.steps >= BEGINNING)
     spread, classes = scored["spread"], np.array([num_classes(row) for row in scored.rows])
+    few = (pictures(scored["duplicates"]) < FEW_PICTURES) | (spread < FLAT)
+    few &= scored.steps >= BEGINNING
     lost = np.zeros(len(few), bool)
     for values in (spread, classes):
         best = np.maximum.accumulate(np.where(spread >= GROWN, values, 0))

@@ -7,26 +7,24 @@ docs/alarm.md has the runs on which the thresholds were measured.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from ganlab.advice import CURVES, TITLES, WORDS, Kind, Rows, num_classes, pictures, remedy
 from ganlab.config import Config
 from ganlab.errors import RunError
 from ganlab.rundir import RunDir, apply_change
 
-Kind = Literal["d-wins", "g-wins", "collapse", "oscillation", "divergence"]
-Rows = Sequence[Mapping[str, Any]]
-
 STEPS, LINES = 200, 5  # a window is as long as this, at least so many lines; none reaches into the first STEPS steps
-NUM = 2000  # samples that a score looks at
 SCORES = 3  # scores in a row that must show a collapse
 
 # D wins outright when so little is left of its loss. 2% of log 4 is D(x) = 0.986 and D(G(z)) = 0.014: the slope of both
 # the minimax loss in G and of D's own loss, D(G(z)), is then 36 times smaller than in a draw, and goes to 0 (Arjovsky &
-# Bottou 2017, theorem 2.4). Healthy runs: 4% at the least, for some hundred steps, while an mlp begins.
+# Bottou 2017, theorem 2.4). Healthy runs keep 6% of it at the least, while an mlp begins; a DCGAN of a quarter of the
+# width is below 2%, and its pictures stay blots.
 LEFT = 0.02
 SURE = 0.999  # the share of pairs in the right order, beside it: with smoothed labels the loss alone does not say so
 # A gradient of G that small against its own median, where the loss has no floor (wasserstein).
@@ -41,26 +39,12 @@ LOW, HIGH, SWINGS = 0.25, 0.9, 3
 # 15. Losses that are no log-odds have no scale: there the hundredfold of the median so far.
 LARGE = 100.0
 # The same picture again and again: of 2,000 samples every tenth pair is one, as if there were but ten pictures
-# (Arora & Zhang 2017). An mlp begins with one blur, has 5 pictures at step 500 and 20 to 100 from 1,000 on.
-FEW_PICTURES, BEGINNING = 10, 1000
-# Or variety that was there is lost: of spread, classes or pictures less than a quarter of the best so far.
+# (Arora & Zhang 2017); or features that vary so little against the data's. An mlp begins with one blur, has 5 pictures
+# at step 500 and 20 to 100 from 1,000 on, which vary 2 to 6%.
+FEW_PICTURES, FLAT, BEGINNING = 10, 0.02, 1000
+# Or variety that was there is lost: of spread or of classes less than a quarter of the best so far is left.
 LOST = 0.25
 GROWN = 0.3  # spread from which on there is something to lose
-
-TITLES: dict[str, str] = {
-    "d-wins": "The discriminator wins outright",
-    "g-wins": "The generator wins outright",
-    "collapse": "The generator makes ever the same pictures",
-    "oscillation": "The two go round in circles",
-    "divergence": "The numbers explode",
-}
-CURVES: dict[str, str] = {  # which chart shows it
-    "d-wins": "verdicts",
-    "g-wins": "verdicts",
-    "collapse": "score",
-    "oscillation": "verdicts",
-    "divergence": "losses",
-}
 
 
 @dataclass(frozen=True)
@@ -186,8 +170,9 @@ def _diverges(lines: _Lines) -> np.ndarray:
 
 def _collapsed(scored: _Lines) -> np.ndarray:
     """Of scored lines: SCORES in a row show one picture again and again, or less variety than there has been."""
-    few = (pictures(scored["duplicates"]) < FEW_PICTURES) & (scored.steps >= BEGINNING)
-    spread, classes = scored["spread"], np.array([_num_classes(row) for row in scored.rows])
+    spread, classes = scored["spread"], np.array([num_classes(row) for row in scored.rows])
+    few = (pictures(scored["duplicates"]) < FEW_PICTURES) | (spread < FLAT)
+    few &= scored.steps >= BEGINNING
     lost = np.zeros(len(few), bool)
     for values in (spread, classes):
         best = np.maximum.accumulate(np.where(spread >= GROWN, values, 0))
@@ -226,18 +211,6 @@ def _entropy(p: float) -> float:
     return -sum(q * math.log(q) for q in (p, 1 - p) if q > 0)
 
 
-def pictures(duplicates: Any) -> Any:
-    """How many different pictures would give so many pairs among NUM samples (Arora & Zhang 2017): see
-    `evaluate.neighbours.support_estimate`."""
-    return NUM * (NUM - 1) / 2 / np.maximum(duplicates, 1e-9)
-
-
-def _num_classes(row: Mapping[str, Any]) -> float:
-    """How many classes of equal shares would be as mixed: the exponential of the entropy; NaN without classes."""
-    shares = row.get("classes")
-    return math.exp(-sum(p * math.log(p) for p in shares if p > 0)) if shares else math.nan
-
-
 # --- from lines to alarms --------------------------------------------------------------------------------------------
 
 
@@ -272,101 +245,3 @@ def _reported_divergences(events: Rows, config: Config) -> list[Alarm]:
             over = event["step"] if resumed else None
             found.append(Alarm("divergence", event["step"], over, event["error"], *remedy("divergence", config)))
     return found
-
-
-def _mean(rows: Rows, name: str) -> float:
-    values = [row[name] for row in rows if row.get(name) is not None]
-    return sum(values) / len(values) if values else math.nan
-
-
-def _d_wins_because(rows: Rows) -> str:
-    return (
-        f"D puts {_mean(rows, 'd_order'):.1%} of all pairs in the right order, a real picture before a generated one, "
-        f"and has next to nothing left to learn: D(x) is {_mean(rows, 'd_real'):.3f}, D(G(z)) "
-        f"{_mean(rows, 'd_fake'):.3f}, its loss {_mean(rows, 'loss_d'):.3g}. Such a D is flat around G's pictures and "
-        f"does not tell G which way to go: G's gradient is {_mean(rows, 'grad_g'):.2g}."
-    )
-
-
-def _g_wins_because(rows: Rows) -> str:
-    return (
-        f"D takes generated pictures for the real ones: it puts only {_mean(rows, 'd_order'):.0%} of all pairs in the "
-        f"right order, where a coin would do 50%. D(x) is {_mean(rows, 'd_real'):.2f}, D(G(z)) "
-        f"{_mean(rows, 'd_fake'):.2f}. From a D that sees so little, G learns nothing about pictures."
-    )
-
-
-def _oscillates_because(rows: Rows) -> str:
-    return (
-        f"Again and again D is fooled (less than {LOW:.0%} of all pairs in the right order), then sees through G "
-        f"(more than {HIGH:.0%}): each undoes what the other has learnt, and the pictures do not get better."
-    )
-
-
-def _diverges_because(rows: Rows) -> str:
-    worst = max(
-        (abs(row[name]) for row in rows for name in ("loss_d", "loss_g") if row.get(name) is not None), default=math.nan
-    )
-    return f"A loss has reached {worst:.3g}, or is no number any more. Healthy ones stay within some tens."
-
-
-def _collapsed_because(rows: Rows) -> str:
-    row = rows[-1]
-    said = [
-        f"Of {NUM:,} pictures {row['duplicates']:,} pairs are nearer to each other than any two of as many real ones: "
-        f"as if G made some {max(pictures(row['duplicates']), 1):,.0f} different ones"
-        if row["duplicates"]
-        else f"{NUM:,} pictures hold no two that are the same",
-        f"their features vary {row['spread']:.0%} as much as the data's",
-    ]
-    if row.get("classes"):
-        said.append(f"of {len(row['classes'])} classes they are as mixed as {_num_classes(row):.1f} equal ones")
-    return "; ".join(said) + "."
-
-
-WORDS: dict[Kind, Callable[[Rows], str]] = {
-    "d-wins": _d_wins_because,
-    "g-wins": _g_wins_because,
-    "oscillation": _oscillates_because,
-    "divergence": _diverges_because,
-    "collapse": _collapsed_because,
-}
-
-
-# --- one thing to try ------------------------------------------------------------------------------------------------
-
-
-def remedy(kind: Kind, config: Config) -> tuple[str, dict[str, Any]]:
-    """One thing to try, and the same as hyperparameters that may change in a running run."""
-    g_rate, d_rate = config.learning_rate, config.d_learning_rate or config.learning_rate
-    if kind == "d-wins":
-        if config.d_steps > config.g_steps:
-            return "Let D learn no more often than G.", {"d_steps": config.g_steps}
-        if (slower := _rate(d_rate / 4)) < d_rate:
-            return "Make D learn more slowly: a quarter of its step size.", {"d_learning_rate": slower}
-        return "Make D's task harder: a little noise on all that it sees.", _more_noise(config)
-    if kind in ("g-wins", "collapse"):
-        if config.g_steps > config.d_steps:
-            return "Let G learn no more often than D.", {"g_steps": config.d_steps}
-        if d_rate < g_rate:
-            return "Let D learn as fast as G.", {"d_learning_rate": g_rate}
-    if kind == "g-wins":
-        return "Let D learn faster: twice its step size.", {"d_learning_rate": _rate(2 * d_rate)}
-    if kind == "collapse":
-        noise = min(config.instance_noise + 0.1, 1.0)
-        return "Blur what D sees with a little noise, so that G need not flee to one picture.", {
-            "instance_noise": noise
-        }
-    changes = {"learning_rate": _rate(g_rate / 4)}
-    if config.d_learning_rate is not None:
-        changes["d_learning_rate"] = _rate(d_rate / 4)
-    return "Take smaller steps: a quarter of the learning rate.", changes
-
-
-def _more_noise(config: Config) -> dict[str, Any]:
-    return {"instance_noise": round(min(config.instance_noise + 0.1, 1.0), 3)}
-
-
-def _rate(value: float) -> float:
-    """Within the limits of a learning rate, and short to read."""
-    return min(max(float(f"{value:.3g}"), 1e-6), 0.1)

@@ -12,7 +12,8 @@ import torch
 
 from benchmarks.alarm import EXPECTED, run_of
 from ganlab import cli
-from ganlab.alarm import Alarm, alarms, alarms_of, loss_bounds, ongoing, pictures, remedy
+from ganlab.advice import pictures, remedy
+from ganlab.alarm import Alarm, alarms, alarms_of, loss_bounds, ongoing
 from ganlab.cli import training
 from ganlab.config import Config
 from ganlab.errors import RunError
@@ -146,6 +147,8 @@ def test_one_picture_again_and_again_is_a_collapse() -> None:
     assert "1,999,000 pairs" in alarm.why and "some 1 different" in alarm.why and "1.0 equal ones" in alarm.why
     assert kinds(scores(same, same, every=1000)) == kinds(scores(same, same, {}, same, every=1000)) == []
     assert kinds(scores(*[same] * 6)) == []  # all begin with one blur
+    for look in (dict(spread=0.001), dict(duplicates=1_999_000)):  # one of both is enough
+        assert kinds(scores(*[{**VARIED, "spread": 0.2, **look}] * 3, every=1000)) == ["collapse"]
     few = dict(spread=0.04, duplicates=40_000, classes=[0.9, 0.1] + [0.0] * 8)  # 50 pictures: an mlp that begins
     assert kinds(scores(few, few, few, few, {}, {}, every=1000)) == []
 
@@ -223,13 +226,15 @@ def test_every_preset_made_to_fail_raises_its_alarm(broken: dict[str, RunDir]) -
     assert [name for name, kind in EXPECTED.items() if kind not in found[name]] == [], found
 
 
-QUIET: dict[str, dict[str, Any]] = {  # healthy presets, narrow where they would take minutes
+QUIET: dict[str, dict[str, Any]] = {  # healthy presets, narrower where they would take minutes
     "mnist-mlp": dict(),
     "mnist-mlp3": dict(),
     "mnist-mlp-simple": dict(),
-    **{name: dict(width=16, batch_size=32) for name in ("mnist-5k-dcgan", "mnist-dcgan", "mnist-dcgan-dropout")},
+    "mnist-5k-dcgan": dict(width=32),  # at a quarter of the width D does win
+    "mnist-dcgan-dropout": dict(width=16, batch_size=32),
     "mnist-wgan-gp": dict(width=8, batch_size=16, d_steps=2),
-    **{name: dict(width=8, d_width=8, batch_size=32) for name in ("mnist-sn", "mnist-rpgan")},
+    "mnist-sn": dict(width=8, d_width=8, batch_size=32),
+    "mnist-rpgan": dict(width=8, d_width=8, batch_size=32),
 }
 
 
@@ -237,14 +242,15 @@ QUIET: dict[str, dict[str, Any]] = {  # healthy presets, narrow where they would
 def test_a_healthy_preset_raises_none(name: str, tmp_path: Path) -> None:
     """From its first steps to where every check that looks at lines has had its say, and with two scores."""
     run = run_of(
-        preset(name).replace(data="mnist-5k", steps=460, score_every=230, **QUIET[name]), tmp_path / name, None
+        preset(name).replace(data="mnist-5k", steps=420, score_every=210, **QUIET[name]), tmp_path / name, None
     )
     assert run.read_status().state == "done" and alarms_of(run) == []
     assert sum("score" in row for row in run.read_metrics()[0]) == 2
 
 
 def test_every_preset_of_the_digits_is_among_them() -> None:
-    assert set(QUIET) == {name for name, p in PRESETS.items() if p.data.startswith("mnist") and name not in BROKEN}
+    named = {name for name, p in PRESETS.items() if p.data.startswith("mnist") and name not in BROKEN}
+    assert named - set(QUIET) == {"mnist-dcgan"}  # mnist-5k-dcgan with larger batches
 
 
 def test_check_tells_and_exits(broken: dict[str, RunDir], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -253,9 +259,7 @@ def test_check_tells_and_exits(broken: dict[str, RunDir], tmp_path: Path, capsys
         cli.main(argv=["check", str(run.path)])
     said = capsys.readouterr().out
     assert (
-        code.value.code == 1
-        and f"The closest pairs: {run.pairs()[-1]}" in said
-        and "Try: Let G learn no more often" in said
+        code.value.code == 1 and f"The closest pairs: {run.pairs()[-1]}" in said and "Let G learn no more often" in said
     )
     calm = RunDir(tmp_path / "calm")
     calm.open_config(Config())

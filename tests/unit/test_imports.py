@@ -48,7 +48,8 @@ LAW = {
     ],
     "checkpoint": ["config", "errors", "rundir", "trainer", "weights"],
     "requests": ["config", "distributed", "errors", "rundir"],
-    "alarm": ["config", "errors", "rundir"],
+    "advice": ["config"],
+    "alarm": ["advice", "config", "errors", "rundir"],
     "recorder": ["checkpoint", "data", "errors", "export", "render", "rundir", "scores", "trainer"],
     "loop": [
         *["checkpoint", "config", "data", "distributed", "errors", "recorder", "requests", "rundir", "trainer"],

@@ -22,7 +22,7 @@ from ganlab.render import load_model
 from ganlab.rundir import RunDir, scored
 
 BUDGET = dict(steps=1500, save_every=1500, sample_every=500, score_every=150)
-BASE = preset("mnist-dcgan").replace(width=16, batch_size=64, **BUDGET)
+BASE = preset("mnist-dcgan").replace(width=32, batch_size=64, **BUDGET)
 ARMS: dict[str, tuple[str, Config]] = {  # arm: (claim, config)
     "dcgan": ("", BASE),
     "mlp": ("A DCGAN beats a fully connected GAN", preset("mnist-mlp").replace(**BUDGET)),  # 64 + 64 merged

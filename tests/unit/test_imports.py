@@ -33,7 +33,7 @@ LAW = {
     "catalog": ["errors", "render", "rundir"],
     "data": ["config", "errors"],
     "fork": ["config", "errors", "files", "rundir", "weights"],
-    "scores": ["config", "evaluate"],
+    "scores": ["config", "errors", "evaluate"],
     "models": ["config", "errors"],
     "losses": [],
     "augment": [],

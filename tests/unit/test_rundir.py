@@ -174,7 +174,7 @@ def test_rewind_clears_what_a_killed_worker_left_half_written(run: RunDir) -> No
     for file in (*torn, asked):
         file.write_bytes(b"half")
     run.rewind(5)
-    assert [file.exists() for file in (*torn, asked)] == [False, False, False, True]
+    assert [file.exists() for file in (*torn, asked)] == [False] * 4 + [True]
     assert numbers(run.samples()) == numbers(run.snapshots()) == numbers(run.states()) == [5]
 
 

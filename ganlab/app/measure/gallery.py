@@ -12,7 +12,8 @@ import streamlit as st
 from ganlab.app.measure.sprite import sprite
 from ganlab.app.measure.words import KEY, figure, metric, nearness, number, plain
 from ganlab.app.measure.work import Evaluation
-from ganlab.app.widgets import show
+from ganlab.app.widgets import link_to_explore, show
+from ganlab.catalog import released
 from ganlab.errors import DataError
 from ganlab.evaluate.report import Report, read_report
 
@@ -33,9 +34,10 @@ Arrays = dict[str, np.ndarray]
 
 
 class Wall(NamedTuple):
-    """One model's pictures."""
+    """One model's pictures; its name as it was chosen, and as the page calls it."""
 
     name: str
+    label: str
     report: Report
     arrays: Arrays
 
@@ -51,7 +53,7 @@ def pictures_of(evaluations: Sequence[Evaluation]) -> list[Wall]:
             except (DataError, OSError) as error:
                 st.error(f"{error} Delete the folder, and measure again.", icon=":material/broken_image:")
                 continue
-            walls.append(Wall(one.name, one.report, arrays))
+            walls.append(Wall(one.name, one.label, one.report, arrays))
     return walls
 
 
@@ -80,18 +82,27 @@ def walls(shown: Sequence[Wall], group: str) -> None:
         _real(shown[0], kind)
     for i, wall in enumerate(shown):
         with columns[i + 1]:
-            st.markdown(f"**{plain(wall.name)}**")
+            with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+                st.markdown(f"**{plain(wall.label)}**", width="content")
+                _explore(wall)
             sprite(
                 wall.arrays[kind],
                 _side(wall.arrays[kind]),
                 f"sprite_{group}_{i}",
-                f"{len(wall.arrays[kind])} pictures of {wall.name}",
+                f"{len(wall.arrays[kind])} pictures of {wall.label}",
                 names=_names(wall, kind),
                 chosen=place[1] if place[0] == i else None,
                 on_pick=partial(_pick, group, wall.name),
             )
             st.caption(_key_figures(wall.report, "value"))
     _neighbours(shown[place[0]], kind, place[1])
+
+
+def _explore(wall: Wall) -> None:
+    if wall.name in released():
+        link_to_explore(wall.name)
+    else:
+        link_to_explore(wall.name.rpartition("@")[0] or wall.name, wall.report.model["step"])
 
 
 def _columns(num: int) -> list[Any]:
@@ -115,10 +126,10 @@ def _chosen(shown: Sequence[Wall], group: str, kind: str) -> tuple[int, int]:
 
 
 def _real(first: Wall, kind: str) -> None:
-    st.markdown("**Real**", help="Training pictures, drawn at random.")
+    st.markdown("**Real**", help="Training pictures, drawn at random. Beneath: how real pictures that no model saw do.")
     real = first.arrays["real"][: len(first.arrays[kind])]
     sprite(real, _side(real), f"sprite_real_{first.report.data['name']}", f"{len(real)} real pictures")
-    st.caption(_key_figures(first.report, "floor"), help="Of real pictures that no model saw: the best there is.")
+    st.caption(_key_figures(first.report, "floor"))
 
 
 def _side(pictures: np.ndarray) -> int:
@@ -155,8 +166,8 @@ def _neighbours(wall: Wall, kind: str, place: int) -> None:
     with st.container(border=True):
         what = _seen(wall.report, arrays[f"{kind}_classes"][place])
         st.markdown(
-            f"**Has it learnt, or does it copy?** Seed {seed} of {plain(wall.name)}{plain(what)}, beside the nearest of "
-            "all training pictures. Click any generated picture above to see its own."
+            f"**Has it learnt, or does it copy?** Seed {seed} of {plain(wall.label)}{plain(what)}, beside the nearest "
+            "of all training pictures. Click any generated picture above to see its own."
         )
         left, right = st.columns([1, 5], gap="medium")
         with left:
@@ -201,7 +212,7 @@ def near_copies(shown: Sequence[Wall]) -> None:
         pairs = wall.arrays["duplicates"][:PAIRS]
         distances = wall.arrays["duplicates_distances"][: len(pairs)]
         with column:
-            st.markdown(f"**{plain(wall.name)}**")
+            st.markdown(f"**{plain(wall.label)}**")
             if not len(pairs):
                 continue
             stacked = np.concatenate([pairs[:, 0], pairs[:, 1]])

@@ -17,19 +17,22 @@ LEGEND = (
 )
 
 
+NO_BREAK = "\u00a0"
+
+
 def table(names: Sequence[str], reports: Sequence[Report]) -> None:
     """One row a metric, one column a model, then real pictures and noise."""
-    st.table(figures(names, reports), border="horizontal")
+    st.table(figures(names, reports), border="horizontal", hide_index=True)
     st.caption(LEGEND)
     with st.expander("How each figure is computed", icon=":material/function:"):
-        st.table(protocol(reports[0], families(reports)), border="horizontal")
+        st.table(protocol(reports[0], families(reports)), border="horizontal", hide_index=True)
         for note in dict.fromkeys(note for report in reports for note in report.notes):
             st.caption(plain(note))
 
 
 def figures(names: Sequence[str], reports: Sequence[Report]) -> pd.DataFrame:
     """The table, its cells in Markdown."""
-    rows: dict[str, list[str]] = {}
+    rows: list[list[str]] = []
     for family in families(reports):
         about = METRICS[family]
         metrics = [metric(report, family) for report in reports]
@@ -42,17 +45,14 @@ def figures(names: Sequence[str], reports: Sequence[Report]) -> pd.DataFrame:
             cells.append(f"{text} :green[:material/check:]" if one and as_real(one, family) else text)
         ends = [f":gray[{number(end, family)}]" for end in (known.floor, known.ceiling)]
         sentence = filled(about.plain, reports[0])
-        rows[f"**{about.title}**  \n:small[:gray[{sentence}]]"] = [*cells, *ends]
-    columns = [*(f"**{plain(name)}**" for name in names), ":gray[Real]", ":gray[Noise]"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+        title = about.title.replace(" ", NO_BREAK)  # so that the column keeps a width to read in
+        rows.append([f"**{title}**  \n:small[:gray[{sentence}]]", *cells, *ends])
+    return pd.DataFrame(rows, columns=["", *(f"**{plain(name)}**" for name in names), ":gray[Real]", ":gray[Noise]"])
 
 
 def protocol(report: Report, shown: Sequence[str]) -> pd.DataFrame:
     """What an expert asks for: each metric's full name, how it is computed, and by whom."""
     full = {report.family(name): name for name in report.metrics}
-    rows = {}
-    for family in shown:
-        about = METRICS[family]
-        if family in full:
-            rows[about.title] = [f"`{full[family]}`", about.expert, f"[{about.paper[0]}]({about.paper[1]})"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["Name", "What is computed", "Paper"])
+    abouts = [(full[family], METRICS[family]) for family in shown if family in full]
+    rows = [[about.title, f"`{name}`", about.expert, "[{}]({})".format(*about.paper)] for name, about in abouts]
+    return pd.DataFrame(rows, columns=["Figure", "Full name", "What is computed", "Paper"])

@@ -125,9 +125,7 @@ def _measuring(run: RunDir) -> bool:
 
 def _workers(run: RunDir) -> list[Any]:
     wanted = {"evaluate", "--all-snapshots", str(run.path)}
-    return [
-        p for p in workers() if isinstance(p.args, list) and wanted <= set(map(str, p.args)) and p.poll() is None
-    ]
+    return [p for p in workers() if isinstance(p.args, list) and wanted <= set(map(str, p.args)) and p.poll() is None]
 
 
 # --- chart -----------------------------------------------------------------------------------------------------------
@@ -149,11 +147,16 @@ def _draw(points: Rows, names: tuple[str, ...], floor: float | None, percent: bo
 @lru_cache(maxsize=32)
 def _spec(names: tuple[str, ...], floor: bool, percent: bool) -> dict[str, Any]:
     format = ".1%" if percent else ".3g"
-    y = alt.Y("value:Q", title=None, axis=alt.Axis(format="%" if percent else "~g"), scale=alt.Scale(zero=False))
+    y = alt.Y(
+        "value:Q",
+        title=None,
+        axis=alt.Axis(tickCount=5, **({"format": "%"} if percent else {})),
+        scale=alt.Scale(zero=False),
+    )
     legend = alt.Legend(orient="top", title=None, padding=0, offset=4, symbolType="stroke") if len(names) > 1 else None
     tooltip = [alt.Tooltip("run:N"), alt.Tooltip("step:Q", format=","), alt.Tooltip("value:Q", format=format)]
     line = alt.Chart(alt.NamedData("rows")).mark_line(strokeWidth=1.75, point=True).encode(
-        x=alt.X("step:Q", title="Step", axis=alt.Axis(tickMinStep=1, format="~s", grid=False)),
+        x=alt.X("step:Q", title="Step", axis=alt.Axis(tickMinStep=1, tickCount=8, format="~s", grid=False)),
         y=y,
         color=alt.Color("run:N", sort=list(names), legend=legend),
         strokeDash=alt.StrokeDash("run:N", sort=list(names), legend=None),

@@ -141,8 +141,10 @@ def number(value: float | None, family: str = "", digits: int = 3) -> str:
         return f"{value:,.0f}"
     if abs(value) >= 100:
         return f"{value:,.0f}"
-    text = f"{value:.{digits}g}"
-    return f"{value:.1e}" if "e" in text else text
+    decimals = min(
+        4, max(0, digits - 1 - int(f"{value:e}".split("e")[1]))
+    )  # enough for three digits, and no more than 4
+    return f"{value:.{decimals}f}"
 
 
 def _support(metric: Metric) -> str:
@@ -231,8 +233,8 @@ def headline(names: Sequence[str], reports: Sequence[Report]) -> str:
     who = "Of its pictures" if len(places) > 1 else f"Of the pictures of **{plain(names[first])}**"
     if precision and recall:
         sentences.append(
-            f"{who}, {_percent(precision.value)} pass for real (real ones: {_percent(precision.floor)}), and they reach "
-            f"{_percent(recall.value)} of the data's variety (real ones: {_percent(recall.floor)})."
+            f"{who}, {_percent(precision.value)} pass for real (real ones: {_percent(precision.floor)}), and they "
+            f"reach {_percent(recall.value)} of the data's variety (real ones: {_percent(recall.floor)})."
         )
     return " ".join(sentences)
 

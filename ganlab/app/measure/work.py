@@ -17,6 +17,7 @@ import streamlit as st
 from ganlab import jobs
 from ganlab.app.measure.words import plain, title
 from ganlab.app.state import keep, open_model, workers
+from ganlab.catalog import released
 from ganlab.data import DATASETS, is_on_disk
 from ganlab.errors import GanlabError
 from ganlab.evaluate.report import Report, Status, folder_of, read_report, read_status
@@ -30,10 +31,13 @@ BUSY = ("running", "waiting")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One model's evaluation, in whatever state. `name` as the person chose it; `log`: the end of what a worker printed
-    that died without a word."""
+    """One model's evaluation, in whatever state. `name` as the person chose it, `label` as the page calls it.
+
+    `log`: the end of what a worker printed that died without a word.
+    """
 
     name: str
+    label: str
     model: Model
     folder: Path
     report: Report | None
@@ -61,7 +65,13 @@ def look(name: str, num: int, seed: int) -> Evaluation:
         state = "failed"  # before its first sign of life
     else:
         state = "missing"
-    return Evaluation(name, model, folder, report, status, state, log)
+    return Evaluation(name, label_of(name, model), model, folder, report, status, state, log)
+
+
+def label_of(name: str, model: Model) -> str:
+    """A released model's name; of a run its folder's name and the step: digits@500."""
+    run = name.rpartition("@")[0] or name
+    return name if name in released() else f"{Path(run).name}@{model.facts.get('step', '?')}"
 
 
 def _process(name: str, num: int, seed: int) -> subprocess.Popen | None:
@@ -117,8 +127,8 @@ def _progress(one: Evaluation) -> None:
     status = one.status if one.status and one.status.alive else None
     doing = f"{status.doing[:1].upper()}{status.doing[1:]}" if status and status.doing else "Waiting to start"
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.progress(min(max(status.share if status else 0.0, 0.0), 1.0), f"**{plain(one.name)}**: {doing}")
-        stop = "Ends it. What it has learnt about the data is kept."
+        st.progress(min(max(status.share if status else 0.0, 0.0), 1.0), f"**{plain(one.label)}**: {doing}")
+        stop = "Ends the worker, with those that wait for it. What it knows of the data is kept."
         if st.button("Stop", icon=":material/stop:", key=f"stop_{one.name}", help=stop, disabled=status is None):
             assert status is not None
             jobs.interrupt(status.pid)
@@ -128,39 +138,34 @@ def _failure(one: Evaluation) -> None:
     status = one.status
     if status and status.state == "failed":
         if status.error == "interrupted":
-            st.info(f"**{plain(one.name)}**: stopped before it was through.", icon=":material/stop_circle:")
+            st.info(f"**{plain(one.label)}**: stopped before it was through.", icon=":material/stop_circle:")
             return
         cause = status.error
     else:
         cause = one.log or "Its process vanished. Perhaps there was too little memory."
-    st.error(f"**{plain(one.name)} could not be measured.** {plain(cause)}", icon=":material/error:")
+    st.error(f"**{plain(one.label)} could not be measured.** {plain(cause)}", icon=":material/error:")
 
 
 def _offer(open_ends: Sequence[Evaluation], num: int, seed: int) -> None:
-    names = ", ".join(f"**{plain(one.name)}**" for one in open_ends)
-    first = any(one.state == "missing" for one in open_ends)
-    it = "it" if len(open_ends) == 1 else "them"
-    st.markdown(
-        f"{names}: not measured yet with {num:,} pictures from seed {seed}." if first else "Try again?"
-    )  # fmt: skip
+    names = ", ".join(f"**{plain(one.label)}**" for one in open_ends)
+    st.markdown(f"{names}: not measured yet with {num:,} pictures from seed {seed}.")
     with st.container(horizontal=True, vertical_alignment="center"):
-        label = "Measure" if first else "Measure again"
-        if st.button(label, type="primary", icon=":material/straighten:", key="measure"):
+        if st.button("Measure", type="primary", icon=":material/straighten:", key="measure"):
             try:
                 start(open_ends, num, seed)
             except OSError as error:
                 st.error(f"No worker could be started: {error}", icon=":material/error:")
                 return
             st.rerun()
+        each = " each" if len(open_ends) > 1 else ""
         st.caption(
-            f"{_how_long(num)} for each, on this machine. You may leave meanwhile: {it} will be here."
-            + _downloads(open_ends),
+            f"{_how_long(num)}{each}. You may leave this page meanwhile: it goes on.{_downloads(open_ends)}",
             width="content",
         )
 
 
 def _how_long(num: int) -> str:
-    return "About a minute" if num >= 5000 else "Some ten seconds, more the first time,"
+    return "About a minute" if num >= 5000 else "Some ten seconds"
 
 
 def _downloads(evaluations: Sequence[Evaluation]) -> str:

@@ -204,6 +204,7 @@ def page() -> None:
         _complain(asked, names, model.classes)
         with head:
             widgets.model_facts(model)
+            widgets.link_to_measure(name)
         _look(model, name)
 
 

@@ -1,4 +1,4 @@
-"""Measure: how good models are, side by side, and what the figures mean. Long work is done by processes of their own."""
+"""Measure: how good models are, side by side, and what the figures mean. Long work is done by processes apart."""
 
 from __future__ import annotations
 
@@ -23,9 +23,12 @@ from ganlab.rundir import RunDir
 FULL = 1040  # width of the page
 MOST = 4  # models side by side
 FIRST = ("mnist-dcgan", "mnist-mlp")  # what the page opens with
-QUICK = 2_000
-COUNTS = {QUICK: "2,000, quick", NUM: "10,000, standard"}
+COUNTS = (2_000, NUM)  # quick, standard
 STEPS = 8  # of each run that are offered; any other can be typed
+ABOUT_COUNTS = (
+    "How many generated pictures the figures are of. 2,000: quick. 10,000: the standard, with smaller errors. Figures "
+    "of different counts can't be compared, as distances fall when the count grows."
+)
 APART = (
     "These models learnt from different data. Figures can be compared only against the same real pictures, seen "
     "through the same network, so each data set has a table of its own."
@@ -59,7 +62,7 @@ def page() -> None:
 def _choose(released: Sequence[str]) -> tuple[list[str], int, int]:
     """Widgets for models, how many pictures, and from which seed; all in the address bar."""
     default = [name for name in FIRST if name in released] or model_names()[:1]
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True):
         with st.container(width=470):
             names = st.multiselect(
                 "Models",
@@ -74,21 +77,12 @@ def _choose(released: Sequence[str]) -> tuple[list[str], int, int]:
                 help="Released models, then your runs: RUN is its newest snapshot, RUN@best the one with the best "
                 "score, RUN@STEP that of a step. Any step can be typed.",
             )
-        num = st.segmented_control(
-            "Pictures of each",
-            list(COUNTS),
-            default=NUM,
-            required=True,
-            format_func=COUNTS.__getitem__,
-            key="samples",
-            bind="query-params",
-            help="More pictures, smaller errors, more time. Figures of different counts can't be compared: distances "
-            "fall as the count grows, so the count is part of each figure's name.",
-        )
+        with st.container(width=190):
+            num = widgets.segments("Pictures of each", COUNTS, NUM, "samples", help=ABOUT_COUNTS)
         with st.container(width=130):
             about = "The first of the seeds whose pictures are measured. Another one shows how much is chance."
             seed = widgets.seed_input("First seed", "from", 0, about)
-    return list(dict.fromkeys(names)), int(num or NUM), seed
+    return list(dict.fromkeys(names)), num, seed
 
 
 def _options(released: Sequence[str]) -> list[str]:
@@ -125,7 +119,7 @@ def _by_data(measured: Sequence[Evaluation]) -> list[list[Evaluation]]:
 
 def _compare(group: Sequence[Evaluation], key: str, several: bool) -> None:
     """One data set: the result in words, pictures, figures, classes, near-copies."""
-    names, reports = [one.name for one in group], [one.report for one in group if one.report]
+    names, reports = [one.label for one in group], [one.report for one in group if one.report]
     if several:
         st.subheader(title(reports[0].data["name"]), anchor=False)
     st.markdown(headline(names, reports))

@@ -81,12 +81,8 @@ def save_gallery(
 def _near(name: str, queries: np.ndarray, points: np.ndarray, train: Dataset) -> dict[str, np.ndarray]:
     """The training pictures nearest to each query (n, …) by the points (N, …) that stand for them."""
     distances, indices = nearest(queries, points, min(NEAREST, len(train)))
-    found = {
-        "": train.images[indices],
-        "_distances": distances,
-        "_indices": indices,
-        "_classes": _labels(train)[indices],
-    }
+    found = {"": train.images[indices], "_distances": distances}
+    found |= {"_indices": indices, "_classes": _labels(train)[indices]}
     return {name + what: array for what, array in found.items()}
 
 

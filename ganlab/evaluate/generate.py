@@ -43,9 +43,9 @@ def asked_classes(model: Model, seeds: np.ndarray, data: Dataset) -> np.ndarray 
     """
     if not model.num_classes:
         return None
-    shares = np.ones(model.num_classes)
+    counts = np.ones(model.num_classes, int)
     if set(model.classes) <= set(data.classes):
-        counts = np.bincount(data.labels, minlength=len(data.classes))
-        shares = counts[[data.classes.index(name) for name in model.classes]]
-    ends = np.cumsum(shares) / np.sum(shares)
+        every = np.bincount(data.labels, minlength=len(data.classes))
+        counts = every[[data.classes.index(name) for name in model.classes]]
+    ends = np.cumsum(counts) / counts.sum()
     return np.minimum(np.searchsorted(ends, (seeds + 1) * GOLDEN % 1, side="right"), model.num_classes - 1)

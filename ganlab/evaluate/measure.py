@@ -68,9 +68,7 @@ def evaluate(
     if num < 100 or seed < 0:
         raise ConfigError(f"num is {num} and seed {seed}; figures need 100 pictures at least, and seeds start at 0.")
     if not model.sha256:
-        raise ConfigError(
-            f"{model.name} was made in memory; save it, so that its results can be kept under its content."
-        )
+        raise ConfigError(f"{model.name} was made in memory; results are kept by the content of a file. Save it.")
     folder = folder or folder_of(model, data, num=num, seed=seed, data_root=data_root)
     if (kept := read_report(folder)) and (kept.has_pictures or not pictures):
         return kept

@@ -28,7 +28,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from ganlab.catalog import CHECKPOINTS
+from ganlab import catalog
 from ganlab.data import cache, identity, root_of
 from ganlab.evaluate.extractors import candidates
 from ganlab.files import write_atomic
@@ -164,7 +164,7 @@ def folder_of(model: Model, data: str = "", *, num: int = NUM, seed: int = 0, da
     nets = sorted(net.hash for net in candidates(about.data, about.shape))
     key = digest(PROTOCOL, model.sha256, nets, identity(about.data, **about.options), "train", num, seed)
     folders = [root / "evaluations" / key for root in cache.directories(root_of(data_root))]
-    released = [file.parent for file in CHECKPOINTS.glob(f"*/evaluations/{key}/result.json")]
+    released = [file.parent for file in catalog.CHECKPOINTS.glob(f"*/evaluations/{key}/result.json")]
     return next((folder for folder in [*released, *folders] if os.path.isdir(folder)), folders[0])
 
 

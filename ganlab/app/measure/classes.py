@@ -34,7 +34,7 @@ def histograms(evaluations: Sequence[Evaluation]) -> None:
     table = pd.DataFrame(rows)
     worst = table.loc[(table["share"] - table["real"]).abs().idxmax()]
     takeaway = (
-        f"{plain(worst['model'])} draws {_often(worst['share'], worst['real'])} class {plain(worst['class'])}: "
+        f"{plain(worst['model'])} draws class {plain(worst['class'])} {_often(worst['share'], worst['real'])}: "
         f"{worst['share']:.1%} of its pictures, {worst['real']:.1%} of the data."
     )
     st.markdown(f"The widest gap: {takeaway}")

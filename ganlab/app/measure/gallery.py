@@ -92,7 +92,7 @@ def walls(shown: Sequence[Wall], group: str) -> None:
                 f"{len(wall.arrays[kind])} pictures of {wall.label}",
                 names=_names(wall, kind),
                 chosen=place[1] if place[0] == i else None,
-                on_pick=partial(_pick, group, wall.name),
+                on_pick=partial(_pick, group, wall.name, kind),
             )
             st.caption(_key_figures(wall.report, "value"))
     _neighbours(shown[place[0]], kind, place[1])
@@ -112,17 +112,17 @@ def _columns(num: int) -> list[Any]:
     return [column for _ in range(-(-num // 3)) for column in st.columns(3, gap="medium")]
 
 
-def _pick(group: str, name: str, place: int) -> None:
-    st.session_state[f"picked_{group}"] = (name, place)
+def _pick(group: str, name: str, kind: str, place: int) -> None:
+    st.session_state[f"picked_{group}"] = (name, kind, place)
 
 
 def _chosen(shown: Sequence[Wall], group: str, kind: str) -> tuple[int, int]:
     """Which wall and which of its pictures was clicked last; at first the first."""
-    name, place = st.session_state.get(f"picked_{group}", ("", 0))
+    name, of, place = st.session_state.get(f"picked_{group}", ("", kind, 0))
     wall = next((i for i, one in enumerate(shown) if one.name == name), None)
-    if wall is None or place >= len(shown[wall].arrays[kind]):
-        return wall or 0, 0
-    return wall, place
+    if wall is None:
+        return 0, 0
+    return wall, place if of == kind and place < len(shown[wall].arrays[kind]) else 0
 
 
 def _real(first: Wall, kind: str) -> None:

@@ -63,7 +63,7 @@ def _measured(measured: dict[str, Rows]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown("**Over training time**", help="Every snapshot, measured with fewer pictures.", width="content")
         st.space("stretch")
-        family = st.selectbox(
+        chosen = st.selectbox(
             "Metric",
             options,
             format_func=lambda name: METRICS[name].title,
@@ -71,6 +71,7 @@ def _measured(measured: dict[str, Rows]) -> None:
             label_visibility="collapsed",
             width=260,
         )
+    family = options[0] if chosen is None else chosen
     points = [
         {"run": name, "step": row["step"], "value": values_of(row)[family]}
         for name, rows in measured.items()
@@ -150,7 +151,7 @@ def _spec(names: tuple[str, ...], floor: bool, percent: bool) -> dict[str, Any]:
     y = alt.Y(
         "value:Q",
         title=None,
-        axis=alt.Axis(tickCount=5, **({"format": "%"} if percent else {})),
+        axis=alt.Axis(tickCount=5, format="%" if percent else alt.Undefined),
         scale=alt.Scale(zero=False),
     )
     legend = alt.Legend(orient="top", title=None, padding=0, offset=4, symbolType="stroke") if len(names) > 1 else None

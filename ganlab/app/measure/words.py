@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -125,12 +126,14 @@ def figure(metric: Metric, family: str) -> str:
         return _support(metric)
     if metric.value is None:
         return "–"
-    error = f" ± {number(metric.error, family, digits=2)}" if metric.error else ""
-    return number(metric.value, family) + error
+    if metric.error is None:
+        return number(metric.value, family)
+    error = f"{metric.error:.1%}" if family in SHARES else f"{metric.error:.{_decimals(metric.value)}f}"
+    return f"{number(metric.value, family)} ± {error}"
 
 
-def number(value: float | None, family: str = "", digits: int = 3) -> str:
-    """Three digits, a percentage or a count; a dash where there is none."""
+def number(value: float | None, family: str = "") -> str:
+    """Three digits, but no more than four decimals; a percentage or a count; a dash where there is none."""
     if value is None:
         return "–"
     if family in SHARES:
@@ -141,10 +144,12 @@ def number(value: float | None, family: str = "", digits: int = 3) -> str:
         return f"{value:,.0f}"
     if abs(value) >= 100:
         return f"{value:,.0f}"
-    decimals = min(
-        4, max(0, digits - 1 - int(f"{value:e}".split("e")[1]))
-    )  # enough for three digits, and no more than 4
-    return f"{value:.{decimals}f}"
+    return f"{value:.{_decimals(value)}f}"
+
+
+def _decimals(value: float) -> int:
+    """As many as three digits take, and no more than four."""
+    return min(4, max(0, 2 - math.floor(math.log10(abs(value))))) if value else 0
 
 
 def _support(metric: Metric) -> str:
@@ -173,7 +178,7 @@ def best(metrics: Sequence[Metric | None], family: str) -> set[int]:
     if len(costs) < 2:
         return set()
     first = min(costs, key=lambda i: costs[i])
-    alike = {i for i in costs if costs[i] - costs[first] <= 2 * _spread(metrics, family, i, first)}
+    alike = {i for i in costs if costs[i] <= costs[first] + 2 * _spread(metrics, family, i, first)}
     return alike if len(alike) < len(costs) else set()
 
 
@@ -209,10 +214,12 @@ def _spread(metrics: Sequence[Metric | None], family: str, i: int, j: int) -> fl
     """The standard error of the difference of two figures. Of the support only whether the intervals meet."""
     a, b = metrics[i], metrics[j]
     assert a and b
+    if i == j:
+        return 0.0
     if family == "support":
         meet = (a.low or 0) <= (b.high or float("inf")) and (b.low or 0) <= (a.high or float("inf"))
         return float("inf") if meet else 0.0
-    return (_error(a, family) ** 2 + _error(b, family) ** 2) ** 0.5 if i != j else 0.0
+    return (_error(a, family) ** 2 + _error(b, family) ** 2) ** 0.5
 
 
 def headline(names: Sequence[str], reports: Sequence[Report]) -> str:

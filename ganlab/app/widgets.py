@@ -194,8 +194,8 @@ def unusable(
     return [f"`{name}={value[:40].replace('`', ' ')}`" for name, value in params.items() if not is_fine(name, value)]
 
 
-def model_facts(model: Model) -> None:
-    """A line of badges: data set, network, step, size; each explains itself under the pointer."""
+def model_facts(model: Model, name: str) -> None:
+    """A line of badges: data set, network, step, size; each explains itself under the pointer. And how good it is."""
     config, step, size = model.config, model.facts.get("step"), model.program.num_parameters
     facts = [
         (Path(config.data).name, "photo_library", f"What it learnt from. {_about_data(config)}"),
@@ -205,9 +205,10 @@ def model_facts(model: Model) -> None:
         else None,
         (_short(size), "memory", f"It has {size:,} parameters: numbers set in training, and all that it knows."),
     ]
-    with st.container(horizontal=True, gap="xsmall"):
+    with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
         for label, icon, help in filter(None, facts):
             st.badge(label, icon=f":material/{icon}:", color="gray", help=help)
+        link_to_measure(name)
 
 
 def _about_data(config: Config) -> str:
@@ -277,7 +278,15 @@ def link_to_measure(name: str) -> None:
         measure.page()
 
     page = st.Page(measure, title="Measure", url_path="measure")
-    st.page_link(page, label="Measure", icon=":material/straighten:", query_params={"models": name})
+    st.page_link(page, label="Open in Measure", icon=":material/straighten:", query_params={"models": name})
+
+
+def link_to_train(run: RunDir) -> None:
+    """A link to the page on which this run is watched."""
+    from ganlab.app.pages import train
+
+    page = st.Page(train.page, title="Train", url_path="train")
+    st.page_link(page, label="Open in Train", icon=":material/model_training:", query_params={"run": run.name})
 
 
 def empty(title: str, promise: str) -> None:

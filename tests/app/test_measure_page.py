@@ -169,7 +169,7 @@ def test_models_side_by_side_with_floor_and_ceiling(run: RunDir) -> None:
     app = opened(f"{run.path}@10", str(run.path))
     table = app.table[0].value
     assert list(table.columns[1:3]) == ["**a\\_run@10**", "**a\\_run@20**"]
-    assert table.iloc[0].tolist()[1:] == ["8.25", "**4.50**", ":gray[0.20]", ":gray[300]"]
+    assert table.iloc[0].tolist()[1:] == ["8.25", "**4.50**", ":gray[0.200]", ":gray[300]"]
     assert table.iloc[1].tolist()[1:] == ["50.0%", "50.0%", ":gray[90.0%]", ":gray[10.0%]"]
     assert [cell.split("**")[1].replace("\xa0", " ") for cell in table.iloc[:, 0]] == [
         METRICS[family].title for family in ("fd", "precision", "recall", "duplicates")

@@ -169,5 +169,5 @@ def test_measure_shows_figures_and_the_neighbours_of_any_sample(server: str, pag
     expect(page.get_by_role("listbox", name="16 pictures of mnist-mlp")).to_be_visible()
     page.get_by_role("link", name="Open in Explore").first.click()
     expect(page.get_by_text("Every picture here is invented")).to_be_visible()
-    page.get_by_role("link", name="Measure", exact=True).last.click()
+    page.get_by_role("link", name="Open in Measure").click()
     expect(page.get_by_text("Of the pictures of mnist-dcgan")).to_be_visible()

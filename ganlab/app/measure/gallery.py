@@ -144,7 +144,7 @@ def _key_figures(report: Report, what: str) -> str:
             value = number(one.floor, family) if what == "floor" else number(one.value, family)
             parts.append(f"{words} **{value}**" if family == "fd" else f"**{value}** {words}")
     text = ", ".join(parts)
-    return text[:1].upper() + text[1:]
+    return f"Unseen real ones: {text}" if what == "floor" else text[:1].upper() + text[1:]
 
 
 def _names(wall: Wall, kind: str) -> list[str]:

@@ -13,7 +13,8 @@ import streamlit as st
 from ganlab import jobs
 from ganlab.app.charts import GREY, thin
 from ganlab.app.measure.words import METRICS, SHARES, plain
-from ganlab.app.state import keep, workers
+from ganlab.app.state import keep, runs_folder, workers
+from ganlab.app.widgets import link_to_train
 from ganlab.evaluate.timeline import NUM, read_timeline
 from ganlab.rundir import RunDir
 
@@ -112,12 +113,16 @@ def _offer(run: RunDir, at_work: bool) -> None:
             if st.button("Stop", icon=":material/stop:", key=f"stop_time_{run.name}"):
                 for process in _workers(run):
                     jobs.interrupt(process.pid)
-    elif measured < num:
-        label = f"Measure all {num} snapshots of {run.name}"
-        about = f"{NUM:,} pictures each. You may leave meanwhile; those that are measured already are kept."
-        if st.button(label, icon=":material/timeline:", key=f"time_{run.name}", help=about):
-            keep(jobs.measure([str(run.path)], run.path / "evaluate.log", num=NUM, all_snapshots=True))
-            st.rerun()
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if measured < num:
+            label = f"Measure all {num} snapshots of {run.name}"
+            about = f"{NUM:,} pictures each. You may leave meanwhile; those that are measured already are kept."
+            if st.button(label, icon=":material/timeline:", key=f"time_{run.name}", help=about):
+                keep(jobs.measure([str(run.path)], run.path / "evaluate.log", num=NUM, all_snapshots=True))
+                st.rerun()
+        if run.path.parent == runs_folder():
+            link_to_train(run)
 
 
 def _measuring(run: RunDir) -> bool:

@@ -203,8 +203,7 @@ def page() -> None:
             return
         _complain(asked, names, model.classes)
         with head:
-            widgets.model_facts(model)
-            widgets.link_to_measure(name)
+            widgets.model_facts(model, name)
         _look(model, name)
 
 

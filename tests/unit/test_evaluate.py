@@ -143,7 +143,7 @@ def test_the_floor_of_data_without_test_pictures_is_its_other_half(made: Report)
 
 
 def test_reference_and_floor_share_no_picture(model: Model) -> None:
-    side = open_reference(subject(model), 10_000, 1, None, 1, lambda doing, share: None)
+    side = open_reference(subject(model), 3000, 1, None, 1, lambda doing, share: None)
     assert len(side.held.features) == side.floor_num == 2500
     half = set(rows_of(side, side.held.features))
     assert len(half) == 2500
@@ -229,6 +229,29 @@ def test_where_no_network_fits_the_way_out_is_said(tmp_path: Path) -> None:
         evaluate(model, num=NUM)
     with pytest.raises(DataError, match="make a network with tools/train_features.py"):
         find_report(model, num=NUM)
+
+
+def test_stacked_digits_are_read_colour_by_colour(tmp_path: Path) -> None:
+    data = open_dataset("mnist-5k")
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for prefix, rows in (("train", slice(0, None, 2)), ("t10k", slice(1, None, 5))):
+        images, labels = data.images[rows, :, :, 0], data.labels[rows].astype(np.uint8)
+        for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
+            header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
+            (raw / f"{prefix}-{kind}-ubyte").write_bytes(header + array.tobytes())
+    model = load_model(write_generator(tmp_path / "stacked.safetensors", data="stacked-mnist", channels=3))
+    found = evaluate(model, num=1000, num_threads=1, data_root=tmp_path, pictures=False)
+    assert found.extractor["name"] == "stacked_mnistnet" and len(found.classes) == 1000
+    modes, kl = found.metrics["modes_stacked_mnistnet_1k"], found.metrics["class_kl_stacked_mnistnet_1k"]
+    test = open_dataset("stacked-mnist", channels=3, data_root=tmp_path, split="test")
+    of_digit = {image.tobytes(): label for image, label in zip(data.images, data.labels, strict=True)}
+    triples = [tuple(of_digit[image[..., c].tobytes()] for c in range(3)) for image in test.images]
+    assert modes.floor == pytest.approx(len(set(triples)), abs=5)  # the network is wrong about few of these
+    shares = np.unique(triples, axis=0, return_counts=True)[1] / len(triples)
+    assert kl.floor == pytest.approx(np.sum(shares * np.log(shares * 1000)), abs=0.02)
+    _, seen = choose("mnist", (28, 28, 1), (), 1).look(model.sample(1000).transpose(0, 3, 1, 2).reshape(-1, 28, 28, 1))
+    assert modes.value == len({tuple(triple) for triple in seen.reshape(-1, 3).tolist()})
 
 
 # --- pictures --------------------------------------------------------------------------------------------------------
@@ -443,6 +466,14 @@ def test_too_few_pictures_are_refused(tmp_path: Path) -> None:
         Image.fromarray(np.full((28, 28), i, np.uint8)).save(tmp_path / "few" / f"{i}.png")
     model = load_model(write_generator(tmp_path / "few.safetensors", data=str(tmp_path / "few")))
     with pytest.raises(DataError, match="too few pictures to measure against: 5, and 6"):
+        evaluate(model, num=NUM, num_threads=1)
+
+
+def test_where_nothing_can_be_kept_it_says_so(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GANLAB_CACHE", str(tmp_path / "file"))
+    assert find_report(model, num=NUM) is None
+    with pytest.raises(DataError, match="file can't be written. Set GANLAB_CACHE"):
         evaluate(model, num=NUM, num_threads=1)
 
 

@@ -86,10 +86,25 @@ def test_the_answer_is_kept(tmp_path: Path, weights: Path, monkeypatch: pytest.M
     assert shares == sorted(shares) and len(shares) > 16
     monkeypatch.setattr(inception, "generate", None)  # whoever computes again fails
     assert inception_distance(model, num=8, weights=weights) == found
-    for file in (Path(inception.cache.writable(tmp_path)) / "inception").iterdir():
+    for file in (inception.cache.writable(tmp_path) / "inception").glob("*.json"):
         file.write_text("{")
     with pytest.raises(TypeError):
         inception_distance(model, num=8, weights=weights)
+
+
+def test_the_data_is_looked_at_once(tmp_path: Path, weights: Path) -> None:
+    data = colours(tmp_path / "data", 8, 32)
+    options = {"data": str(data), "image_size": 32, "channels": 3}
+    models = [load_model(write_generator(tmp_path / f"{seed}.safetensors", seed, **options)) for seed in (0, 1)]
+    heard: list[str] = []
+    inception_distance(models[0], num=8, weights=weights, progress=lambda doing, share: heard.append(doing))
+    assert "looking at the training pictures" in heard
+    heard.clear()
+    second = inception_distance(models[1], num=8, weights=weights, progress=lambda doing, share: heard.append(doing))
+    assert "looking at the training pictures" not in heard and "looking at the generated pictures" in heard
+    for file in (inception.cache.writable(tmp_path) / "inception").iterdir():
+        file.unlink()
+    assert inception_distance(models[1], num=8, weights=weights) == second  # from what was kept, as afresh
 
 
 def test_50000_pictures_are_named_as_papers_name_them() -> None:

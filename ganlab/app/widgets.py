@@ -286,7 +286,7 @@ def link_to_train(run: RunDir) -> None:
     from ganlab.app.pages import train
 
     page = st.Page(train.page, title="Train", url_path="train")
-    st.page_link(page, label="Open in Train", icon=":material/model_training:", query_params={"run": run.name})
+    st.page_link(page, label=f"{run.name} in Train", icon=":material/model_training:", query_params={"run": run.name})
 
 
 def empty(title: str, promise: str) -> None:

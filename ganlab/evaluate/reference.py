@@ -122,12 +122,12 @@ class _Side:
         """How near pictures of the floor come to a training picture; what comes nearer may be a copy. `itself`: 1 where
         they are training pictures, each of which is nearest to itself."""
         file = f"strangers/{digest(*self.key, self.num, self.seed)}.npz"
-        if kept := _load(file, self.data_root, {"pixels", "features"}):
+        if kept := load_arrays(file, self.data_root, {"pixels", "features"}):
             return kept
         self.progress("looking how near real pictures come to each other", 0.55)
         looked_at = {"pixels": (images, train.images), "features": (others.features[: len(images)], seen.features)}
         found = {space: nearest(*both, itself + 1)[0][:, itself] for space, both in looked_at.items()}
-        _keep(file, found, self.data_root)
+        keep_arrays(file, found, self.data_root)
         return found
 
     def held(

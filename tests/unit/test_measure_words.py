@@ -129,6 +129,7 @@ def test_metrics_come_in_one_order_and_lack_nothing() -> None:
         ([of(1e7, "higher", low=4e6, high=3e7), of(3e6, "higher", low=2e6, high=5e6), of(9.0, "higher", low=8.0,
           high=10.0)], "support", {0, 1}),
         ([of(None, "higher", low=5e5), of(9.0, "higher", low=8.0, high=10.0)], "support", {0}),
+        ([of(None, "higher", low=5e5), of(None, "higher", low=5e5)], "support", set()),
         ([of(4.0)], "fd", set()),
         ([of(4.0), None], "fd", set()),
         ([of(10, "higher"), of(10, "higher")], "modes", set()),

@@ -178,7 +178,11 @@ def best(metrics: Sequence[Metric | None], family: str) -> set[int]:
     if len(costs) < 2:
         return set()
     first = min(costs, key=lambda i: costs[i])
-    alike = {i for i in costs if costs[i] <= costs[first] + 2 * _spread(metrics, family, i, first)}
+    alike = {
+        i
+        for i, cost in costs.items()
+        if cost == costs[first] or cost <= costs[first] + 2 * _spread(metrics, family, i, first)
+    }
     return alike if len(alike) < len(costs) else set()
 
 
@@ -214,8 +218,6 @@ def _spread(metrics: Sequence[Metric | None], family: str, i: int, j: int) -> fl
     """The standard error of the difference of two figures. Of the support only whether the intervals meet."""
     a, b = metrics[i], metrics[j]
     assert a and b
-    if i == j:
-        return 0.0
     if family == "support":
         meet = (a.low or 0) <= (b.high or float("inf")) and (b.low or 0) <= (a.high or float("inf"))
         return float("inf") if meet else 0.0

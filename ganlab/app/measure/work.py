@@ -172,4 +172,4 @@ def _downloads(evaluations: Sequence[Evaluation]) -> str:
     """That data have to be fetched first, if they are not on this disk."""
     names = {one.model.config.data for one in evaluations}
     missing = sorted(title(name) for name in names if name in DATASETS and not is_on_disk(name))
-    return f" {' and '.join(missing)}: downloaded first." if missing else ""
+    return f" First to be downloaded: {' and '.join(missing)}." if missing else ""

@@ -16,6 +16,7 @@ from conftest import wait_for, write_generator
 from streamlit.testing.v1 import AppTest
 
 from ganlab import catalog
+from ganlab.app.measure.timeline import scores_of
 from ganlab.app.measure.words import METRICS
 from ganlab.app.state import workers
 from ganlab.evaluate.report import Metric, Report, Status, find_report, folder_of, read_report, write_report
@@ -314,3 +315,17 @@ def test_snapshots_over_time(run: RunDir) -> None:
     assert app.selectbox(key="over_time").value == "fd"
     assert button(app, "Measure all 2 snapshots of a_run") is None
     assert "2,000 pictures of each snapshot; dashed: what real pictures score" in said(app)
+
+
+def test_scores_of_the_training_stand_in_until_then(run: RunDir) -> None:
+    made_up(catalog.load(run.snapshot_file(20)))
+    rows = [
+        {"step": 5, "metric": "old", "score": 9.0},
+        {"step": 10, "loss_g": 1.0},
+        {"step": 15, "metric": "new", "score": 2.0},
+        {"step": 20, "metric": "new", "score": None},
+        {"step": 25, "metric": "new", "score": 1.5},
+    ]
+    (run.path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert scores_of(run) == [rows[2], rows[4]]
+    assert "Scores that the training noted (new)" in said(opened(str(run.path)))

@@ -90,7 +90,7 @@ def _measured(measured: dict[str, Rows]) -> None:
 def _scores(runs: Sequence[RunDir]) -> None:
     """What the training itself noted, where it was asked for scores."""
     st.markdown("**Over training time**")
-    scored = {run.name: [row for row in run.read_scores() if row["score"] is not None] for run in runs}
+    scored = {run.name: scores_of(run) for run in runs}
     points = [
         {"run": name, "step": row["step"], "value": row["score"]}
         for name, rows in scored.items()
@@ -102,6 +102,12 @@ def _scores(runs: Sequence[RunDir]) -> None:
     names = sorted({row["metric"] for rows in scored.values() for row in rows})
     _draw(points, tuple(scored), None, False, "Score over steps")
     st.caption(f"Scores that the training noted ({', '.join(names)}); lower is better.")
+
+
+def scores_of(run: RunDir) -> Rows:
+    """The lines of a run's metrics that carry a score of the newest kind."""
+    rows = [row for row in run.read_metrics()[0] if row.get("score") is not None]
+    return [row for row in rows if row["metric"] == rows[-1]["metric"]]
 
 
 def _offer(run: RunDir, at_work: bool) -> None:

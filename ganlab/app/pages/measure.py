@@ -91,10 +91,21 @@ def _options(released: Sequence[str]) -> list[str]:
     for run in runs():
         steps = [int(file.stem) for file in run.snapshots()]
         if steps:
-            best = ["@best"] if run.best_step() is not None else []
+            best = ["@best"] if _has_best(str(run.path), _changed(run)) else []
             some = steps[:: -max(1, -(-len(steps) // STEPS))]
             options += [f"{run.path}{end}" for end in ["", *best, *(f"@{step}" for step in some)]]
     return options
+
+
+def _changed(run: RunDir) -> int:
+    """When its metrics changed last; 0 without any."""
+    file = run.path / "metrics.jsonl"
+    return file.stat().st_mtime_ns if file.exists() else 0
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _has_best(path: str, changed: int) -> bool:
+    return RunDir(path).best_step() is not None
 
 
 def _look(names: Sequence[str], num: int, seed: int) -> list[Evaluation]:

@@ -136,7 +136,7 @@ def test_a_newcomer_sees_the_released_models_measured(own_folders: Path, monkeyp
 
 @pytest.mark.parametrize("name", catalog.released())
 def test_every_released_model_brings_its_evaluation(name: str) -> None:
-    """Made by what would make it today, and small; `python tools/release.py --name NAME` makes it anew."""
+    """Made by what would make it today, and small; `python -m tools.release --name NAME` makes it anew."""
     report = find_report(catalog.load(name))
     assert report is not None and report.has_pictures and report.folder.is_relative_to(catalog.CHECKPOINTS)
     assert sum(file.stat().st_size for file in report.folder.iterdir()) < 300_000

@@ -1,6 +1,7 @@
 """Make a released model of a finished run: `python -m tools.release RUN --name NAME`.
 
-Writes checkpoints/NAME: generator.safetensors (the averaged generator, fp16), config.json, card.json, samples.png.
+Writes checkpoints/NAME: generator.safetensors (the averaged generator, fp16), config.json, card.json, samples.png, and
+evaluations/: how good it is, for those who have not the data. Without RUN only the evaluation is made anew.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from ganlab import catalog, export, render
 from ganlab.config import to_dict
+from ganlab.evaluate.measure import evaluate
 from ganlab.files import write_atomic
 from ganlab.rundir import RunDir
 
@@ -64,6 +66,16 @@ def release(run: RunDir, name: str) -> Path:
     return folder
 
 
+def measure(name: str) -> Path:
+    """Write checkpoints/NAME/evaluations, in place of what is there; takes the data, and a minute or two."""
+    kept = catalog.CHECKPOINTS / name / "evaluations"
+    shutil.rmtree(kept, ignore_errors=True)
+    report = evaluate(catalog.load(name))
+    for file in ("result.json", "pictures.npz"):
+        write_atomic(kept / report.folder.name / file, (report.folder / file).read_bytes())
+    return kept
+
+
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -74,7 +86,9 @@ def _processor() -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path)
+    parser.add_argument("run", type=Path, nargs="?")
     parser.add_argument("--name", required=True)
     arguments = parser.parse_args()
-    print(release(RunDir(arguments.run), arguments.name))
+    if arguments.run is not None:
+        print(release(RunDir(arguments.run), arguments.name))
+    print(measure(arguments.name))

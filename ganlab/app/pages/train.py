@@ -15,7 +15,7 @@ from ganlab.app.changes import change_popover, falls_to_zero, fork_popover
 from ganlab.app.charts import MetricsReader, draw_losses, draw_scores, draw_verdicts
 from ganlab.app.setup import set_up
 from ganlab.app.state import keep, label_of, runs, runs_folder, stem_of
-from ganlab.app.widgets import show
+from ganlab.app.widgets import link_to_explore, link_to_measure, show
 from ganlab.config import Config
 from ganlab.errors import GanlabError
 from ganlab.rundir import ACTIVE, RunDir, Status, best_of, scored
@@ -183,7 +183,7 @@ def _buttons(run: RunDir, config: Config, status: Status, events: list[dict[str,
         change_popover(run, config, events)
     fork_popover(run, config, status, events)
     if run.snapshots():
-        _link_to_explore(run)
+        _links(run)
 
 
 def _train_longer(run: RunDir, config: Config, status: Status) -> None:
@@ -212,16 +212,13 @@ def _button(label: str, icon: str, act: Callable[[], Any], *, primary: bool = Fa
             st.rerun()
 
 
-def _link_to_explore(run: RunDir) -> None:
-    """A link, as only on a link's click the browser ends the timer before it asks for the other page.
+def _links(run: RunDir) -> None:
+    """Links, as only on a link's click the browser ends the timer before it asks for the other page.
 
     With `st.switch_page` the timer goes on meanwhile, and its last request can bring this page back, half drawn.
     """
-    from ganlab.app.pages import explore
-
-    page = st.Page(explore.page, title="Explore", url_path="explore", default=True)
-    query = {"model": str(run.path)}
-    st.page_link(page, label="Open in Explore", icon=":material/explore:", query_params=query)
+    link_to_explore(str(run.path))
+    link_to_measure(str(run.path))
 
 
 def _numbers(status: Status, rows: list[dict[str, Any]]) -> None:

@@ -173,8 +173,9 @@ def seconds_of(act: Callable[[], None], times: int, clock: Callable[[], float] =
 
 
 def flops(name: str, device: torch.device) -> None:
-    """Arithmetic achieved: matrix products and convolutions of a step, by torch's own counter."""
-    config = preset(name)
+    """Arithmetic achieved: matrix products and convolutions of a step, by torch's own counter, beside what one large
+    matrix product of the same type achieves on this machine, which no step can do much better than."""
+    config = preset(name).replace(batch_size=128)
     config = config.replace(classes=[str(i) for i in range(10)]) if config.conditioning != "none" else config
     trainer = Trainer(config, torch.from_numpy(pictures(config)).to(device))
     draws = trainer._draw()
@@ -183,9 +184,18 @@ def flops(name: str, device: torch.device) -> None:
     loop = iter(trainer.train_step, object())
     images_per_s(loop, 1, 5.0, device)
     steps_per_s = images_per_s(loop, 1, 10.0, device)
-    total = counter.get_total_flops()
-    print(f"| `{name}` | {total / 1e9:.1f} GFLOP a step | {steps_per_s:.2f} steps/s | "
-          f"{total * steps_per_s / 1e12:.2f} TFLOP/s |")  # fmt: skip
+    total, dtype = counter.get_total_flops(), torch.bfloat16 if trainer._bfloat16 else torch.float32
+    achieved, most = total * steps_per_s / 1e9, product_gflops(device, dtype)
+    print(f"| `{name}` | {total / 1e9:.1f} GFLOP | {steps_per_s:.2f} | {achieved:,.0f} GFLOP/s | {most:,.0f} GFLOP/s "
+          f"({str(dtype).removeprefix('torch.')}) | {100 * achieved / most:.0f}% |", flush=True)  # fmt: skip
+
+
+def product_gflops(device: torch.device, dtype: torch.dtype, size: int = 2048) -> float:
+    """Of square matrix products."""
+    a = torch.randn((size, size), device=device).to(dtype)
+    for _ in range(3):
+        a @ a
+    return 2e-9 * size**3 * images_per_s(iter(lambda: a @ a, None), 1, 3.0, device)
 
 
 def main() -> None:
@@ -201,6 +211,8 @@ def main() -> None:
     device = pick_device(arguments.device)
     where = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     print(f"torch {torch.__version__}, {device} ({where}), batch 128")
+    if arguments.flops:
+        print("| preset | a step | steps/s | achieved | a matrix product | of that |\n|---|---|---|---|---|---|")
     for name in arguments.flops:
         flops(name, device)
     if arguments.flops:

@@ -18,6 +18,7 @@ import torch
 from ganlab.data import cache, identity, open_dataset, root_of
 from ganlab.errors import ConfigError, WeightsError
 from ganlab.evaluate.generate import Progress, generate
+from ganlab.evaluate.reference import keep_arrays, load_arrays
 from ganlab.evaluate.report import digest, protocol, subject, to_json
 from ganlab.files import write_atomic
 from ganlab.render import Model
@@ -25,6 +26,7 @@ from ganlab.render import Model
 NUM = 50_000  # generated pictures, as papers have it
 FEATURES = "2048"  # the last pooling layer, as papers have it
 BATCH = 50
+PROTOCOL = 1  # raised when the same inputs would give another figure
 GREY = (
     "Inception learnt on photographs in colour. Of grey pictures, digits above all, its features say little, and this "
     "figure compares with those of other papers at most: the data's own network says more."
@@ -56,34 +58,30 @@ def inception_distance(
     """
     if num < 2 or seed < 0 or not model.sha256:
         raise ConfigError(f"num is {num} and seed {seed}; at least 2 and 0, of a model that comes from a file.")
-    fidelity = _torch_fidelity()
+    _expect_torch_fidelity()
     weights = weights or _published_weights()
     about, weights_hash = subject(model, data), _checked(weights)
-    key = digest("inception 1", FEATURES, weights_hash, model.sha256, identity(about.data, **about.options), num, seed)
-    file = Path("inception") / f"{key}.json"
+    source = [PROTOCOL, FEATURES, weights_hash, identity(about.data, **about.options)]
+    result = f"inception/{digest(*source, model.sha256, num, seed)}.json"
     for folder in cache.directories(root_of(data_root)):
-        if (kept := _read(folder / file)) is not None:
+        if (kept := _read(folder / result)) is not None:
             return {**kept, "model": model.name}
     progress("opening the pictures", 0.0)
     train = open_dataset(about.data, data_root=data_root, **about.options)
     made = generate(model, num, seed, train, lambda doing, share: progress(doing, 0.1 * share))
     if num_threads:
         torch.set_num_threads(num_threads)
-    found = fidelity.calculate_metrics(
-        input1=_Pictures(made.images, "looking at the generated pictures", progress, 0.1, 0.5),
-        input2=_Pictures(train.images, "looking at the training pictures", progress, 0.5, 1.0),
-        fid=True,
-        feature_layer_fid=FEATURES,
-        feature_extractor_weights_path=str(weights),
-        batch_size=BATCH,
-        cuda=torch.cuda.is_available(),
-        cache=False,
-        save_cpu_ram=True,  # no loader processes: the pictures are in memory
-        verbose=False,
-    )
-    result = {
+    extractor = _Extractor(weights)
+    fake = extractor.statistics(_Pictures(made.images, "looking at the generated pictures", progress, 0.1, 0.5))
+    file = f"inception/{digest(*source)}.npz"
+    real = load_arrays(file, data_root, {"mu", "sigma"})
+    if real is None:
+        real = extractor.statistics(_Pictures(train.images, "looking at the training pictures", progress, 0.5, 0.9))
+        keep_arrays(file, real, data_root)
+    progress("comparing them with the data", 0.9)
+    found = {
         "metric": f"fid_{protocol('inception', num)}_train",
-        "value": float(found["frechet_inception_distance"]),
+        "value": extractor.distance(fake, real),
         "model": model.name,
         "sha256": model.sha256,
         "data": train.name,
@@ -93,8 +91,40 @@ def inception_distance(
         "weights": weights_hash,
         "notes": [GREY] if about.channels == 1 else [],
     }
-    write_atomic(cache.writable(root_of(data_root)) / file, to_json(result))
-    return result
+    write_atomic(cache.writable(root_of(data_root)) / result, to_json(found))
+    return found
+
+
+class _Extractor:
+    """torch-fidelity's Inception, and its arithmetic: the steps of its `calculate_metrics(fid=True)`, one by one, so
+    that the data's statistics can be kept."""
+
+    def __init__(self, weights: Path) -> None:
+        from torch_fidelity import utils
+
+        self.on_gpu = torch.cuda.is_available()
+        self.network = utils.create_feature_extractor(
+            "inception-v3-compat",
+            [FEATURES],
+            cuda=self.on_gpu,
+            feature_extractor_weights_path=str(weights),
+            verbose=False,
+        )
+
+    def statistics(self, pictures: _Pictures) -> dict[str, np.ndarray]:
+        """Mean `mu` and covariance `sigma` of the features."""
+        from torch_fidelity import metric_fid, utils
+
+        # save_cpu_ram: no loader processes, for the pictures are in memory
+        seen = utils.get_featuresdict_from_dataset(
+            pictures, self.network, batch_size=BATCH, cuda=self.on_gpu, save_cpu_ram=True, verbose=False
+        )
+        return metric_fid.fid_features_to_statistics(seen[FEATURES])
+
+    def distance(self, fake: dict[str, np.ndarray], real: dict[str, np.ndarray]) -> float:
+        from torch_fidelity import metric_fid
+
+        return float(metric_fid.fid_statistics_to_metric(fake, real, verbose=False)[metric_fid.KEY_METRIC_FID])
 
 
 class _Pictures(torch.utils.data.Dataset):
@@ -112,15 +142,14 @@ class _Pictures(torch.utils.data.Dataset):
         return torch.from_numpy(self.images[index]).permute(2, 0, 1).expand(3, -1, -1).contiguous()
 
 
-def _torch_fidelity() -> Any:
+def _expect_torch_fidelity() -> None:
     try:
-        import torch_fidelity
+        import torch_fidelity  # noqa: F401
     except ImportError as error:
         raise ConfigError(
             f"FID with Inception needs torch-fidelity, which can't be imported ({error}). Install it: "
             "pip install torch-fidelity, or in a checkout of ganlab pip install '.[inception]'."
         ) from None
-    return torch_fidelity
 
 
 def _published_weights() -> Path:

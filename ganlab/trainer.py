@@ -57,7 +57,10 @@ def gains(config: Config, device: torch.device) -> bool:
 
 @dataclass
 class Draws:
-    """What one step needs from outside: which real pictures, latent vectors and labels. First axis: updates."""
+    """What one step needs from outside: which real pictures, latent vectors and labels. First axis: updates.
+
+    Where G is judged by the pictures that D has just seen, both have the same z and y.
+    """
 
     real: torch.Tensor  # int64 (d_steps, num_real): indices into the data set
     z_d: torch.Tensor  # (d_steps, num_real, latent_dim)
@@ -117,6 +120,11 @@ class Trainer:
         """Steps that the config asks for, those taken included."""
         return self.config.total_steps(len(self.images), self.step, self.images_seen)
 
+    @property
+    def _shares_pictures(self) -> bool:
+        """Whether G is judged by the very pictures that D has just seen: where each takes one update of equal size."""
+        return self.config.d_steps == self.config.g_steps == 1 and self.config.d_batches == "separate"
+
     def train_step(self) -> None:
         """D `d_steps` times, then G `g_steps` times, then the average (Goodfellow et al. 2014, algorithm 1)."""
         config = self.config
@@ -171,7 +179,7 @@ class Trainer:
             return z, self.labels[index]
 
         z_d, y_d = latents(config.d_steps, config.num_real)
-        z_g, y_g = latents(config.g_steps, config.batch_size)
+        z_g, y_g = (z_d, y_d) if self._shares_pictures else latents(config.g_steps, config.batch_size)
         real = self._next_indices(config.d_steps * config.num_real).unflatten(0, (config.d_steps, -1))
         draws = Draws(real, z_d, z_g, y_d, y_g)
         return Draws(*(self.world.share(getattr(draws, f.name), 1) for f in fields(Draws)))
@@ -203,16 +211,13 @@ class Trainer:
 
     def _update(self, draws: Draws) -> None:
         """All updates of one step. Where both networks take one, G is judged by the pictures that D has just seen."""
-        config, fake = self.config, torch.empty(0)
-        reuse = config.d_steps == config.g_steps == 1 and config.d_batches == "separate"
+        fake, reuse = torch.empty(0), self._shares_pictures
         for index, z, y in zip(draws.real, draws.z_d, draws.y_d, strict=True):
             with torch.set_grad_enabled(reuse), self._autocast():
                 fake = self.G(z, y)
             self._d_step(index, fake.detach(), y)
         for z, y in zip(draws.z_g, draws.y_g, strict=True):
-            if reuse:
-                y = draws.y_d[0]
-            else:
+            if not reuse:
                 with self._autocast():
                     fake = self.G(z, y)
             self._g_step(fake, y, draws.real[-1])

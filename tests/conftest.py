@@ -14,7 +14,7 @@ import pytest
 
 from ganlab.config import Config
 from ganlab.rundir import RunDir
-from ganlab.weights import GENERATOR, STATE, load_arrays
+from ganlab.weights import GENERATOR, STATE, load_arrays, save_arrays
 
 WALL_CLOCK = ("seconds", "images_per_s")
 PATIENCE = 120  # seconds for what takes one on a machine that has nothing else to do
@@ -71,3 +71,18 @@ def assert_same_run(a: RunDir, b: RunDir) -> None:
     assert [f.name for f in a.snapshots()] == [f.name for f in b.snapshots()]
     for f, g in zip(a.snapshots(), b.snapshots(), strict=True):
         assert content(f, GENERATOR) == content(g, GENERATOR), f.name
+
+
+def write_generator(file: Path, seed: int = 0, num_classes: int = 0, step: int = 7, **changes: object) -> Path:
+    """A fully connected generator with random weights; of a conditional one, the class decides as much as z."""
+    options: dict = {"model": "mlp", "width": 16, "latent_dim": 4, "data": "mnist-5k", **changes}
+    if num_classes:
+        options |= {"conditioning": "concat", "classes": tuple("0123456789"[:num_classes])}
+    config = Config(**options)
+    random, pixels = np.random.default_rng(seed), config.channels * config.image_size**2
+    sizes, arrays = [4 + num_classes, 16, 16, pixels], {}
+    for i in range(3):
+        arrays[f"layers.{i}.weight"] = random.normal(0, 1, (sizes[i + 1], sizes[i])).astype(np.float32)
+        arrays[f"layers.{i}.bias"] = random.normal(0, 0.1, sizes[i + 1]).astype(np.float32)
+    save_arrays(file, arrays, kind=GENERATOR, config=config, facts={"step": step, "images": 64 * step})
+    return file

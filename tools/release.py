@@ -1,4 +1,4 @@
-"""Make a released model of a finished run: `python tools/release.py RUN --name NAME`.
+"""Make a released model of a finished run: `python -m tools.release RUN --name NAME`.
 
 Writes checkpoints/NAME: generator.safetensors (the averaged generator, fp16), config.json, card.json, samples.png.
 """

@@ -44,11 +44,11 @@ def evaluate_command(argv: list[str], started: float) -> None:
         Args:
             against: More models, beside it.
             data: What to measure against; else what the model learnt from.
-            num: Generated pictures; else 10,000, and 2,000 with --all-snapshots.
+            num: Generated pictures; else 10000, and 2000 with --all-snapshots.
             seed: Picture i comes from seed + i.
             all_snapshots: Of a run: every snapshot, a row each; also written to evaluations.jsonl in the run.
-            inception: FID as papers report it instead, through torch-fidelity: 50,000 pictures unless --num says
-                otherwise, and most of an hour on a CPU.
+            inception: FID as papers report it instead, through torch-fidelity: 50000 pictures unless --num says
+                otherwise. Minutes on a GPU, hours on a CPU.
             inception_weights: The Inception weights of torch-fidelity, where they can't be downloaded.
             out: A .json for all figures.
             data_root: Folder of downloaded data sets (else $GANLAB_DATA, else ./data).

@@ -33,8 +33,8 @@ def writable(data_root: Path) -> Path:
             folder.mkdir(parents=True, exist_ok=True)
             if os.access(folder, os.W_OK):
                 return folder
-    tried = " nor ".join(map(str, directories(data_root)))
-    raise DataError(f"Results can't be kept: neither {tried} can be written. Set GANLAB_CACHE to a folder that can.")
+    tried = " and ".join(map(str, directories(data_root)))
+    raise DataError(f"Results can't be kept: {tried} can't be written. Set GANLAB_CACHE to a folder that can.")
 
 
 def holds(file_name: str, data_root: Path) -> bool:

@@ -19,6 +19,7 @@ import numpy as np
 
 from ganlab.data import cache
 from ganlab.data.dataset import Dataset
+from ganlab.data.folder import open_images
 from ganlab.errors import DataError, NoSplit
 
 
@@ -61,6 +62,8 @@ def open_standard(name: str, split: str, data_root: Path) -> Dataset:
     raw = _raw_files(name, split, data_root)
     if raw is not None:
         return _checked(name, read_idx(raw[0], ndim=3)[..., None], read_idx(raw[1], ndim=1), str(raw[0]))
+    if os.path.isfile(archive := _archive(name, split, data_root)):
+        return _from_archive(name, archive, data_root)
     return cache.remembered(
         _cache_name(name, split), f"{name} {split} 1", data_root, lambda: _from_torchvision(name, split, data_root)
     )
@@ -70,6 +73,8 @@ def is_standard_on_disk(name: str, data_root: Path) -> bool:
     """Whether the training split of `name` opens without a network. Looks at names only."""
     name = "mnist" if name == "stacked-mnist" else name
     if name == "mnist-5k" or _raw_files(name, "train", data_root) or cache.holds(_cache_name(name, "train"), data_root):
+        return True
+    if os.path.isfile(_archive(name, "train", data_root)):
         return True
     fetched = any(
         os.path.exists(data_root / file) for file in (f"{_CIFAR_FOLDER}/data_batch_5", "cifar-10-python.tar.gz")
@@ -142,6 +147,19 @@ def _raw_names(name: str, split: str, data_root: Path) -> tuple[Path, tuple[str,
     return data_root / _TORCHVISION[name] / "raw", (f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte")
 
 
+def _archive(name: str, split: str, data_root: Path) -> Path:
+    """Where the split may lie as a zip of pictures, one folder a class."""
+    return data_root / name / f"{split}.zip"
+
+
+def _from_archive(name: str, archive: Path, data_root: Path) -> Dataset:
+    info = DATASETS[name]
+    found = open_images(archive, split="train", image_size=info.image_size, channels=info.channels, data_root=data_root)
+    if [c.casefold() for c in found.classes] != [c.casefold() for c in info.classes]:
+        raise DataError(f"{archive} is not {name}: its folders are {', '.join(found.classes) or 'none'}. Replace it.")
+    return _checked(name, found.images, found.labels, str(archive))
+
+
 def _cache_name(name: str, split: str) -> str:
     return f"{name}-{split}.npz"
 
@@ -160,9 +178,10 @@ def _from_torchvision(name: str, split: str, data_root: Path) -> Dataset:
         with contextlib.redirect_stdout(sys.stderr):
             source: Any = getattr(datasets, _TORCHVISION[name])(str(data_root), train=split == "train", download=True)
     except Exception as error:  # the network, the disk, an archive: all in foreign code
+        zips = f"{_archive(name, split, data_root)} with one folder a class"
         raise DataError(
             f"{name} could not be fetched into {data_root} ({_brief(error)}). Check the network; or "
-            f"{_by_hand(name, split, data_root, f'put cifar-10-python.tar.gz into {data_root}')}"
+            f"{_by_hand(name, split, data_root, f'put cifar-10-python.tar.gz into {data_root}, or {zips}')}"
         ) from error
     images, labels = np.asarray(source.data), np.asarray(source.targets)
     return _checked(name, images[..., None] if images.ndim == 3 else images, labels, f"What torchvision read of {name}")

@@ -112,7 +112,7 @@ def kernel_distance(real: np.ndarray, fake: np.ndarray, *, real_sums: KernelSums
         error^2 = 4 Var g(x) / N + 4 Var g(y) / M + 2 t_xx / (N (N - 1)) + 2 t_yy / (M (M - 1)) + 4 t_xy / (N M)
 
     The first two terms vanish for equal distributions, and the others are then all there is; since no estimate of a
-    variance may be below 0, the error is up to a quarter too large there. A deviation over subsets would be no error:
+    variance may be below 0, the error is about a fifth too large there. A deviation over subsets would be no error:
     they share their samples, so it says how much the figure of one subset varies, whatever N and M.
 
     real_sums: what `kernel_sums(real)` gave, if one has kept it: it is the same for every model. N, M >= 3; raises

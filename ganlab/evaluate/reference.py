@@ -99,14 +99,14 @@ class _Side:
     def seen(self, data: Dataset, split: str, begin: float, end: float) -> Seen:
         """A whole split as the network sees it."""
         file = f"features/{digest(*self.key, split)}.npz"
-        kept = _load(file, self.data_root, {"features", "classes"})
+        kept = load_arrays(file, self.data_root, {"features", "classes"})
         if kept is None or len(kept["features"]) != len(data):
             doing = f"looking at the {split}ing pictures" if split == "train" else "looking at the test pictures"
             features, classes = self.extractor.look(
                 data.images, lambda share: self.progress(doing, begin + (end - begin) * share)
             )
             kept = {"features": features, "classes": classes.astype(np.int16)}
-            _keep(file, kept, self.data_root)
+            keep_arrays(file, kept, self.data_root)
         said = as_seen(data.labels, data.classes, self.extractor)
         return Seen(kept["features"], kept["classes"].astype(np.int64), said)
 
@@ -118,7 +118,7 @@ class _Side:
         num_classes = len(self.extractor.classes)
         histogram = class_histogram(real.classes, num_classes) if num_classes else np.zeros(0)
         file = f"references/{digest(*self.key, self.num, self.seed)}.npz"
-        kept = _load(file, self.data_root, {"distances", "rows", "rest", "threshold", "floor", "ceiling"})
+        kept = load_arrays(file, self.data_root, {"distances", "rows", "rest", "threshold", "floor", "ceiling"})
         if kept is not None and len(kept["distances"]) == len(rows):
             kernel = KernelSums(kept["rows"], kept["rows"], float(kept["rest"]))
             distances, threshold = kept["distances"], float(kept["threshold"])
@@ -135,7 +135,7 @@ class _Side:
         ceiling = figures(self.extractor, held, noise.features, noise.classes, noise.said)
         arrays = {"distances": distances, "rows": kernel.rows, "rest": np.array(kernel.rest)}
         arrays |= {"threshold": np.array(threshold), "floor": _packed(floor), "ceiling": _packed(ceiling)}
-        _keep(file, arrays, self.data_root)
+        keep_arrays(file, arrays, self.data_root)
         return held, floor, ceiling
 
     def _without_structure(self, images: np.ndarray, seen: Seen, rows: np.ndarray) -> Seen:
@@ -162,7 +162,7 @@ def as_seen(labels: np.ndarray, classes: tuple[str, ...], extractor: Extractor) 
 # --- keeping ---------------------------------------------------------------------------------------------------------
 
 
-def _load(name: str, data_root: Path | None, fields: set[str]) -> dict[str, np.ndarray] | None:
+def load_arrays(name: str, data_root: Path | None, fields: set[str]) -> dict[str, np.ndarray] | None:
     """The arrays kept under `name`; None if any is missing or damaged, which means to make them again."""
     for folder in cache.directories(root_of(data_root)):
         with contextlib.suppress(DataError):
@@ -171,7 +171,7 @@ def _load(name: str, data_root: Path | None, fields: set[str]) -> dict[str, np.n
     return None
 
 
-def _keep(name: str, arrays: Mapping[str, np.ndarray], data_root: Path | None) -> None:
+def keep_arrays(name: str, arrays: Mapping[str, np.ndarray], data_root: Path | None) -> None:
     buffer = io.BytesIO()
     np.savez(buffer, **dict(arrays))  # type: ignore[arg-type]
     write_atomic(cache.writable(root_of(data_root)) / name, buffer.getvalue())

@@ -46,7 +46,8 @@ class Metric:
     `value`: None where it is infinite or has no meaning. `error`: standard error, where one is known. `floor`: of real
     pictures that the reference does not hold, in the place of the generated ones: no generator should do better.
     `ceiling`: of pictures with the data's values at every place and no structure: a generator that does no better has
-    learnt averages at most; it is no worst case. `better`: "middle" means as near to the floor as possible. `low`, `high`: ends of a 95% interval, of the support.
+    learnt averages at most; it is no worst case. `better`: "middle" means as near to the floor as possible.
+    `low`, `high`: ends of a 95% interval, of the support.
     """
 
     value: float | None

@@ -28,7 +28,7 @@ from PIL import Image
 
 import ganlab.data
 from ganlab.data import DATASETS, Dataset, archive, files, folder, is_on_disk, open_dataset, standard
-from ganlab.errors import DataError
+from ganlab.errors import DataError, NoSplit
 
 REPO = Path(__file__).parents[2]
 REAL = Path(os.environ.get("GANLAB_DATA", REPO.parent / "shared" / "data"))
@@ -290,6 +290,37 @@ def test_the_published_mnist():
     assert train.labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
     assert test.images.shape == (10_000, 28, 28, 1) and test.labels[:5].tolist() == [7, 2, 1, 0, 4]
     assert len(train) == DATASETS["mnist"].num_images
+
+
+# Stacked MNIST
+
+
+def test_stacked_digits_are_three_of_mnist_as_colours(tmp_path):
+    for prefix, num in (("train", 300), ("t10k", 90)):
+        write_idx(tmp_path, prefix=prefix, num=num)
+    assert is_on_disk("stacked-mnist", tmp_path)
+    seen = {}
+    for split in ("train", "test"):
+        stacked = open_dataset("stacked-mnist", channels=3, data_root=tmp_path, split=split)
+        digits = open_dataset("mnist", data_root=tmp_path, split=split)
+        assert stacked.images.shape == (len(digits), 28, 28, 3) and stacked.images.flags.c_contiguous
+        assert stacked.classes == () and not stacked.labels.any()
+        known = {image.tobytes(): i for i, image in enumerate(digits.images)}
+        rows = np.array([[known[image[..., c].tobytes()] for c in range(3)] for image in stacked.images])
+        assert len(np.unique(rows)) > 0.9 * len(digits)  # each stands in three pictures, on average: e^-3 in none
+        assert (rows[:, 0] == rows[:, 1]).mean() < 0.1 and (np.diff(rows[:, 0]) == 1).mean() < 0.1
+        again = open_dataset("stacked-mnist", channels=3, data_root=tmp_path, split=split)
+        assert np.array_equal(again.images, stacked.images)
+        seen[split] = rows
+    assert not np.array_equal(seen["train"][:90] % 90, seen["test"])
+    assert not is_on_disk("stacked-mnist", tmp_path / "elsewhere")
+
+
+def test_the_published_stacked_mnist_is_always_the_same():
+    root = real("MNIST/raw/train-images-idx3-ubyte")
+    stacked = open_dataset("stacked-mnist", channels=3, data_root=root)
+    assert hashlib.sha256(stacked.images.tobytes()).hexdigest()[:16] == "18feff7dd308a831"
+    assert len(stacked) == DATASETS["stacked-mnist"].num_images
 
 
 # torchvision, as a stand-in that reads or fails as the real one does
@@ -658,6 +689,38 @@ def test_names_that_are_no_text(tmp_path):
     dataset = opened(tmp_path / "odd")
     assert np.array_equal(dataset.images, np.stack([noise(i) for i in (0, 2, 1)]))
     assert [name.encode("utf-8") for name in dataset.classes] == [b"?0", b"?1"]
+
+
+def test_test_pictures_beside_train_pictures(tmp_path):
+    for split, num in (("train", 4), ("test", 3)):
+        write(tmp_path / split, {f"{c}/{i}.png": encode(noise(i + num)) for c in ("cat", "dog") for i in range(num)})
+    train, test = opened(tmp_path / "train"), opened(tmp_path / "train", split="test")
+    assert (len(train), len(test)) == (8, 6) and test.classes == ("cat", "dog")
+    assert np.array_equal(test.images, opened(tmp_path / "test").images)
+    (tmp_path / "train").rename(tmp_path / "pictures")  # another name promises nothing
+    with pytest.raises(NoSplit):
+        opened(tmp_path / "pictures", split="test")
+
+
+# What pictures are known by
+
+
+def test_an_identity_changes_with_the_pictures_and_only_with_them(tmp_path):
+    def of(path="train", **changes):
+        data = path if path in DATASETS else str(tmp_path / path)
+        return ganlab.data.identity(data, **{"image_size": 32, "channels": 3, **changes})
+
+    write(tmp_path / "train", {f"{c}/{i}.png": encode(noise(i)) for c in ("cat", "dog") for i in range(3)})
+    first = of()
+    assert of() == first and of(classes=["DOG "]) == of(classes=["dog"])
+    others = [of(channels=1), of(image_size=28), of(classes=["dog"]), of("mnist"), of("cifar10")]
+    write(tmp_path / "train", {"cat/9.png": encode(noise(9))})
+    others.append(of())
+    write(tmp_path / "test", {"cat/1.png": encode(noise(1))})  # the test pictures, beside
+    others.append(of())
+    assert len({first, *others}) == 1 + len(others)
+    with pytest.raises(DataError, match="no data set, folder or zip"):
+        of("nowhere")
 
 
 # Pixels
@@ -1047,9 +1110,34 @@ def test_the_cifar10_zip_is_read_exactly():
             assert dataset.classes[dataset.labels[i]] == names[i].split("/")[0]
 
 
+def test_cifar10_is_found_as_zips_of_pictures(tmp_path):
+    def pack(split: str, classes: tuple[str, ...]) -> None:
+        (tmp_path / "cifar10").mkdir(exist_ok=True)
+        with zipfile.ZipFile(tmp_path / "cifar10" / f"{split}.zip", "w") as archive:
+            for i, name in enumerate(classes):
+                buffer = io.BytesIO()
+                Image.new("RGB", (32, 32), (i, 2 * i, 3 * i)).save(buffer, "PNG")
+                archive.writestr(f"{split}/{name}/0.png", buffer.getvalue())
+
+    classes = DATASETS["cifar10"].classes
+    pack("train", classes)
+    pack("test", classes[::-1])
+    assert is_on_disk("cifar10", tmp_path)
+    for split, shade in (("train", lambda i: i), ("test", lambda i: 9 - i)):
+        dataset = open_dataset("cifar10", image_size=32, channels=3, data_root=tmp_path, split=split)
+        assert dataset.classes == classes and dataset.labels.tolist() == list(range(10))
+        assert [tuple(image[0, 0]) for image in dataset.images] == [
+            (shade(i), 2 * shade(i), 3 * shade(i)) for i in range(10)
+        ]
+    pack("train", ("cat", "dog"))
+    with pytest.raises(DataError, match="train.zip is not cifar10: its folders are cat, dog"):
+        open_dataset("cifar10", image_size=32, channels=3, data_root=tmp_path)
+
+
 def test_public_names():
     assert set(ganlab.data.__all__) == {
         *["DATASETS", "Dataset", "DatasetInfo", "identity", "is_on_disk", "open_dataset", "root_of"]
     }
     for name, info in DATASETS.items():
-        assert info.label and info.classes and info.num_images >= 5000, name
+        assert info.label and info.num_images >= 5000, name
+        assert bool(info.classes) == (name != "stacked-mnist")

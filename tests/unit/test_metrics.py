@@ -24,6 +24,7 @@ from ganlab.evaluate.metrics import (
     moments,
     num_modes,
     precision_recall,
+    realism,
     stacked_modes,
 )
 from ganlab.evaluate.neighbours import (
@@ -337,6 +338,26 @@ def test_distances_among_the_data_may_be_kept():
         for k in (0, 100):
             with pytest.raises(ConfigError, match=f"k is {k}"):
                 metric(real, fake, k)
+
+
+@pytest.mark.usefixtures("any_tiles")
+@pytest.mark.parametrize("k", [1, 3])
+def test_realism_is_equation_3(k: int):
+    """Kynkäänniemi et al. 2019, one pair at a time, over the smaller half of the balls."""
+    real, fake = features(61, 4, 1), features(25, 4, 2) * 1.2
+    radii = np.sort(all_distances(real, real), axis=1)[:, k]
+    small = [i for i in range(61) if radii[i] <= np.median(radii)]
+    expected = [max(radii[i] / math.dist(real[i], sample) for i in small) for sample in fake]
+    np.testing.assert_allclose(realism(real, fake, k), expected, rtol=1e-5)
+    kept = neighbour_distances(real, 5)
+    np.testing.assert_array_equal(realism(real, fake, k, real_distances=kept), realism(real, fake, k))
+
+
+def test_realism_of_copies_is_infinite_and_that_of_balls_without_extent_is_small():
+    real = np.concatenate([normal(20, 3), np.full((20, 3), 5.0)])  # many copies of one picture: balls of radius 0
+    found = realism(real, np.array([[5.0, 5.0, 5.0], [5.0, 5.0, 6.0]]))
+    assert found[0] == np.inf and found[1] < 1
+    assert realism(normal(30, 3), normal(30, 3)).max() > 1e6
 
 
 # --- what all metrics of two arrays share ----------------------------------------------------------------------------

@@ -115,6 +115,34 @@ def test_three_steps_are_those_of_a_textbook(model: str, changes: dict[str, Any]
     assert min((a - b).abs().max() for a, b in zip(ours, start, strict=True)) > 1e-5
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # the tracer looks at all
+@pytest.mark.parametrize("model", ["dcgan", "sn-conv"])
+def test_compiled_networks_take_the_same_steps_and_keep_their_state(
+    model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through torch.compile's tracer and autograd, without its code generator, which takes a compiler and a minute."""
+    compiled = nn.Module.compile
+    calls: list[str] = []
+
+    def traced(network: nn.Module) -> None:
+        calls.append(type(network).__name__)
+        compiled(network, backend="aot_eager", fullgraph=True)
+
+    monkeypatch.setattr(nn.Module, "compile", traced)
+    eager, fast = trainer_of(PLAIN, model=model), trainer_of(PLAIN, model=model, compile=True)
+    assert len(calls) == 2
+    for _ in range(2):
+        eager.train_step(), fast.train_step()
+    again = trainer_of(PLAIN, model=model, compile=True)
+    again.load_state(*fast.state())
+    for trainer in (eager, fast, again):
+        trainer.train_step()
+    assert_same_state(fast, again)
+    for (name, a), (_, b) in zip(eager.tensors(), fast.tensors(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4, msg=name)
+    torch._dynamo.reset()
+
+
 CASES = [
     dict(),
     dict(d_steps=2, g_steps=2),
@@ -268,13 +296,18 @@ def test_d_sees_the_drawn_pictures_and_the_count_goes_on(monkeypatch: pytest.Mon
 
 def test_labels_of_generated_pictures_are_as_frequent_as_in_the_data() -> None:
     """90% a, 10% b, no c: of 20,000 labels the share of b strays by 0.002 (one standard deviation)."""
-    trainer = trainer_of(PLAIN, num=100, model="mlp", conditioning="concat", batch_size=50)
+    trainer = trainer_of(PLAIN, num=100, model="mlp", conditioning="concat", batch_size=50, g_steps=2)
     trainer.labels = (torch.arange(100) % 10 == 0).long()
     draws = drawn(trainer, 200)
     for labels in (draws.y_d, draws.y_g):
         assert labels.bincount().float().div(len(labels)).tolist() == pytest.approx([0.9, 0.1], abs=0.012)
     assert not torch.equal(draws.y_d, draws.y_g) and not torch.equal(draws.z_d, draws.z_g)
     assert abs(draws.z_d.mean()) < 0.02 and draws.z_d.std() == pytest.approx(1, abs=0.02)
+
+
+def test_g_is_judged_by_the_pictures_that_d_has_just_seen() -> None:
+    draws = drawn(trainer_of(PLAIN, model="mlp", conditioning="concat"), 2)
+    assert torch.equal(draws.z_d, draws.z_g) and torch.equal(draws.y_d, draws.y_g)
 
 
 def test_without_conditions_all_labels_are_zero() -> None:

@@ -45,15 +45,14 @@ _ROWS: dict[str, dict] = {
                                 batch_size=128, d_steps=2, mirror=True, lr_schedule="linear", lr_decay_from=0.6,
                                 ema_half_life=500_000, epochs=200, save_every=2000, score_every=5000),
     # made to fail: see BROKEN
-    "broken-learning-rate": _BROKEN | dict(learning_rate=0.01),
+    "broken-learning-rate": _BROKEN | dict(learning_rate=0.05),
     "broken-strong-d":     _BROKEN | dict(loss="minimax", d_steps=5, d_learning_rate=0.001),
     "broken-weak-d":       _BROKEN | dict(learning_rate=0.001, d_learning_rate=1e-6),
     "broken-collapse":     _BROKEN | dict(g_steps=5, learning_rate=0.001, beta1=0.9),
 }  # fmt: skip
 
 BROKEN: dict[str, str] = {  # presets that fail on purpose, each in about a minute, and what one will see
-    "broken-learning-rate": "Steps far too large: blots for some hundred steps, then the losses explode and the "
-    "training ends itself.",
+    "broken-learning-rate": "Steps far too large: within seconds the losses explode, and the training ends itself.",
     "broken-strong-d": "D learns five times as often: it tells every picture within seconds, its loss falls to 0, G's "
     "gradient with it, and the pictures stay noise.",
     "broken-weak-d": "D hardly learns: G fools it at once, D(G(z)) rises above D(x), and nothing asks for better "

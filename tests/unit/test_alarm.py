@@ -206,7 +206,7 @@ def test_advice_follows_what_has_been_changed_on_the_way() -> None:
 # --- real runs -------------------------------------------------------------------------------------------------------
 
 SHORT: dict[str, dict[str, Any]] = {  # as far as it takes
-    "broken-learning-rate": dict(steps=1200, score="none"),
+    "broken-learning-rate": dict(steps=250, score="none"),
     "broken-strong-d": dict(steps=450, score="none"),
     "broken-weak-d": dict(steps=450, score="none"),
     "broken-collapse": dict(steps=1400),

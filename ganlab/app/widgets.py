@@ -108,7 +108,6 @@ def segments(
     chosen = st.segmented_control(
         label,
         options,
-        format_func=lambda option: f"{option:,}" if isinstance(option, int) else str(option),
         default=default,
         required=True,
         key=key,

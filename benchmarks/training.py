@@ -23,11 +23,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ganlab.checkpoint import save_generator, save_state
 from ganlab.config import Config
-from ganlab.data import open_dataset
+from ganlab.data import DATASETS, open_dataset
 from ganlab.loop import pick_device
 from ganlab.models import build_discriminator, build_generator, sample_prior
 from ganlab.presets import preset
+from ganlab.render import to_uint8
 from ganlab.rundir import RunDir
+from ganlab.scores import NUM, scorer_of
 from ganlab.trainer import Trainer
 
 PRESETS = ("mnist-dcgan", "cifar10-dcgan", "mnist-mlp-simple")
@@ -139,12 +141,35 @@ def saving(name: str, device: torch.device) -> None:
     print(f"| `{name}` | {1e3 * save_s:.0f} ms | {save_s / step_s:.1f} steps | {100 * share:.1f}% | {size:.0f} MB |")
 
 
-def seconds_of(act: Callable[[], None], times: int) -> float:
+def scoring(name: str, device: torch.device) -> None:
+    """What a score costs at the preset's own batch and interval. The fastest of a few; on one thread by the processor's
+    time, which others on the machine do not change."""
+    config = preset(name)
+    config = config.replace(classes=[str(i) for i in range(10)]) if config.conditioning != "none" else config
+    images = pictures(config)
+    scorer = scorer_of(config, images, DATASETS[config.data].classes, torch.get_num_threads())
+    if scorer is None:
+        print(f"| `{name}` | no feature network | | | |")
+        return
+    trainer = Trainer(config, torch.from_numpy(images).to(device))
+
+    def score() -> None:
+        scorer(to_uint8(trainer.fixed_samples(NUM)).transpose(0, 2, 3, 1))
+
+    clock = time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
+    step_s = min(seconds_of(trainer.train_step, 3, clock) for _ in range(5))
+    score_s = min(seconds_of(score, 1, clock) for _ in range(3))
+    share = score_s / (config.score_every * step_s)
+    print(f"| `{name}` | {1e3 * step_s:.1f} ms | {1e3 * score_s:,.0f} ms | {score_s / step_s:,.0f} steps | "
+          f"{config.score_every:,} | {100 * share:.1f}% |", flush=True)  # fmt: skip
+
+
+def seconds_of(act: Callable[[], None], times: int, clock: Callable[[], float] = time.perf_counter) -> float:
     act()
-    start = time.perf_counter()
+    start = clock()
     for _ in range(times):
         act()
-    return (time.perf_counter() - start) / times
+    return (clock() - start) / times
 
 
 def flops(name: str, device: torch.device) -> None:
@@ -180,6 +205,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="of each loop in each round")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--compile", action="store_true", help="also with torch.compile")
+    parser.add_argument("--scores", action="store_true", help="what scoring costs, instead")
     parser.add_argument("--flops", nargs="*", default=[], help="presets whose arithmetic to measure instead")
     arguments = parser.parse_args()
     device = pick_device(arguments.device)
@@ -190,6 +216,11 @@ def main() -> None:
     for name in arguments.flops:
         flops(name, device)
     if arguments.flops:
+        return
+    if arguments.scores:
+        print("| preset | a step | a score | as long as | every | of the training |\n|---|---|---|---|---|---|")
+        for name in arguments.presets:
+            scoring(name, device)
         return
     print("| preset | loop | images/s | ratio |\n|---|---|---|---|")
     for name in arguments.presets:

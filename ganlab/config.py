@@ -177,11 +177,12 @@ class Config:
     keep_states: int = _hyper(
         2, "Exact states kept, the newest; a fork can start from any of them.", "schedule", low=2, high=1000,
         scale="decades", unit="states", free=True)
-    score: Literal["none", "pixel-moments"] = _hyper(
-        "none", "A cheap measure of the averaged generator, lower is better; RUN@best is the snapshot where it was "
-        "lowest. pixel-moments: distance of the pixels' means and deviations to the data's.", "schedule")
+    score: Literal["auto", "pixel-moments", "none"] = _hyper(
+        "auto", "A measure of 2,000 pictures of the averaged generator, lower is better; RUN@best is the snapshot "
+        "where it was lowest. auto: the Fréchet distance by the feature network for these data, nothing where there "
+        "is none; pixel-moments: distance of the pixels' means and deviations to the data's.", "schedule")
     score_every: int = _hyper(
-        1000, "Steps between two scores.", "schedule", low=1, high=1_000_000, scale="decades", unit="steps")
+        500, "Steps between two scores.", "schedule", low=1, high=1_000_000, scale="decades", unit="steps")
     on_divergence: Literal["stop", "rollback"] = _hyper(
         "stop", "When losses or weights explode: stop with the cause, or go back to the last save, once, with half the "
         "learning rate.", "schedule")

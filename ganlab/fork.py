@@ -37,7 +37,7 @@ def config_at(run: RunDir, at: int | None = None) -> Config:
 def fork(run: RunDir, out: str | Path, *, at: int | None = None, changes: Mapping[str, Any] | None = None) -> RunDir:
     """Make the run `out` that continues from a saved state of `run`; `train` or `resume` trains it.
 
-    It takes the parent's history up to that step along: metrics, scores, samples, snapshots. Its first event,
+    It takes the parent's history up to that step along: metrics with scores, pictures, snapshots. Its first event,
     "forked", names parent, step and changes.
 
     Arguments:
@@ -76,12 +76,11 @@ def _refuse_other_networks(old: Config, config: Config, different: Mapping[str, 
 
 
 def _copy_history(run: RunDir, new: RunDir, step: int) -> None:
-    """Metrics, scores, samples and snapshots up to `step`."""
+    """Metrics, pictures and snapshots up to `step`."""
     new.path.mkdir(parents=True, exist_ok=True)
-    for name in ("metrics.jsonl", "scores.jsonl"):
-        if (run.path / name).exists():
-            shutil.copyfile(run.path / name, new.path / name)
-    for file in [*run.samples(), *run.snapshots()]:
+    if (metrics := run.path / "metrics.jsonl").exists():
+        shutil.copyfile(metrics, new.path / metrics.name)
+    for file in [*run.samples(), *run.pairs(), *run.snapshots()]:
         (new.path / file.parent.name).mkdir(exist_ok=True)
         shutil.copyfile(file, new.path / file.parent.name / file.name)
     new.rewind(step)

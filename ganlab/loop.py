@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ganlab.checkpoint import load_newest_state, save_generator, save_state
+from ganlab.checkpoint import load_newest_state
 from ganlab.config import Config
 from ganlab.data import Dataset, open_dataset
 from ganlab.distributed import World, world_of
 from ganlab.errors import ConfigError, Diverged, GanlabError, RunError
-from ganlab.export import save_image
-from ganlab.render import grid, to_uint8
+from ganlab.recorder import Progress, Recorder
 from ganlab.requests import POLL, Requests
-from ganlab.rundir import Reporter, RunDir, Status
-from ganlab.scores import NUM, SCORES
+from ganlab.rundir import Reporter, RunDir
 from ganlab.trainer import Trainer
-
-MAX_LOSS = 1e3  # a logistic loss of 1000 means logits of 1000: float32 sigmoids are 0 or 1 from about 100 on
-MAX_WEIGHT = 1e4  # healthy weights stay below 10 or so; bfloat16 can't tell 10,000 from 10,030
-
-Progress = Callable[[Status, dict[str, Any]], None]
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -99,7 +91,8 @@ def train(
                 reporter.update(num_images=len(data.images), total_steps=config.total_steps(len(data.images)))
                 images, labels = (torch.from_numpy(a).to(target) for a in (data.images, data.labels))
                 trainer = Trainer(config, images, labels, world)
-                _Loop(run, trainer, reporter, progress or (lambda *_: None), started).go()
+                recorder = Recorder(run, trainer, data, reporter, progress or (lambda *_: None))
+                _Loop(run, trainer, recorder, reporter, started).go()
     return run
 
 
@@ -162,7 +155,7 @@ def _failures_reported(run: RunDir, reporter: Reporter) -> Iterator[None]:
         try:
             reporter.update()
             if not reporter.quiet:
-                run.append_event("failed", reporter.status.step, error=cause)
+                run.append_event("failed", reporter.status.step, error=cause, diverged=isinstance(error, Diverged))
         except OSError:
             pass  # the disk is full; the CLI still prints the cause
         raise
@@ -181,35 +174,32 @@ def _no_subnormals() -> Iterator[None]:
 
 
 class _Loop:
-    """State that lives as long as one worker: what was saved, what was asked, how fast it goes.
+    """State that lives as long as one worker: what was saved, what was asked.
 
     Where several processes train, all go through the same motions and only the leader writes.
     """
 
-    def __init__(self, run: RunDir, trainer: Trainer, reporter: Reporter, progress: Progress, started: float) -> None:
-        self.run, self.trainer, self.reporter, self.progress = run, trainer, reporter, progress
-        self.leads = trainer.world.leads
-        self.seconds, self.config = 0.0, trainer.config  # without the changes that are made on the way
+    def __init__(self, run: RunDir, trainer: Trainer, recorder: Recorder, reporter: Reporter, started: float) -> None:
+        self.run, self.trainer, self.recorder, self.reporter = run, trainer, recorder, reporter
+        self.config = trainer.config  # without the changes that are made on the way
         self._go_back()
         self.saved_step = trainer.step if run.states() else -1
         self.requests = Requests(run, started, trainer.world)
         self.rolled_back = any(event["event"] == "rolled back" for event in run.read_events())
-        score = trainer.config.score
-        self.score = SCORES[score](trainer.images.cpu().numpy()) if score != "none" and self.leads else None
 
     def _go_back(self) -> None:
         """To the newest saved state; what was written after it is forgotten."""
-        self.seconds = load_newest_state(self.run, self.trainer) or 0.0
-        if self.leads:
+        seconds = load_newest_state(self.run, self.trainer) or 0.0
+        if self.trainer.world.leads:
             self.run.rewind(self.trainer.step)
         self.trainer.world.agree(None)  # nobody reads on before the leader has rewound
-        self.clock = self.tick_clock = time.perf_counter()
-        self.tick_images = self.trainer.images_seen
+        self.recorder.go_on(seconds)
 
     def go(self) -> None:
         """Train to the end, or to a stop; after a divergence once more from the last save, if the config says so."""
         kind, trainer = "resumed" if self.trainer.step else "started", self.trainer
-        self._event(kind, device=str(trainer.device), threads=torch.get_num_threads(), processes=trainer.world.size)
+        facts = {"device": str(trainer.device), "threads": torch.get_num_threads(), "processes": trainer.world.size}
+        self.recorder.event(kind, **facts)
         while True:
             try:
                 with _no_subnormals():
@@ -220,18 +210,18 @@ class _Loop:
                 self._roll_back(error)
 
     def _steps(self) -> None:
-        """Done? -> requests -> tick -> samples -> score -> save -> break if done -> ONE step. Then again."""
-        trainer, requests = self.trainer, self.requests
+        """Done? -> requests -> tick, maybe with a score -> samples -> save -> break if done -> ONE step. Then again."""
+        trainer, requests, recorder = self.trainer, self.requests, self.recorder
         while True:
             self._obey()
             config, step, total = trainer.config, trainer.step, trainer.total_steps
             done = step >= total
             if trainer.count and step % config.log_every == 0:
-                self._tick()
+                recorder.tick(score=score_is_due(step, config, done))
+            elif trainer.count and done and recorder.scorer and score_is_due(step, config, done):
+                recorder.tick(score=True, last=True)
             if step == 0 or is_due(step, config.sample_every) or done:
-                self._sample()
-            if config.score != "none" and step and (step % config.score_every == 0 or done):
-                self._score()
+                recorder.sample()
             if step % config.save_every == 0 or done or requests.command != "run":
                 self._save()
             if done or requests.command == "stop":
@@ -243,7 +233,13 @@ class _Loop:
             self.reporter.update(write=False, state="running", step=trainer.step, images=trainer.images_seen)
         state = "done" if done else "stopped"
         self.reporter.update(state=state, eta_s=None, total_steps=total, step=step, images=trainer.images_seen)
-        self._event(state)
+        recorder.event(state)
+
+    def _save(self) -> None:
+        """Save, once for each step."""
+        if self.trainer.step != self.saved_step:
+            self.recorder.save()
+            self.saved_step = self.trainer.step
 
     def _obey(self, waiting: bool = False) -> None:
         old = self.trainer.config
@@ -253,17 +249,16 @@ class _Loop:
 
     def _wait(self) -> None:
         """Paused: look for the next request until there is one."""
-        trainer = self.trainer
-        self._sample()
-        partial = self._position() | self._checked_statistics() if trainer.count else None
+        trainer, recorder = self.trainer, self.recorder
+        recorder.sample()
+        partial = recorder.position() | recorder.checked_statistics() if trainer.count else None
         self.reporter.update(state="paused", eta_s=None, step=trainer.step, images=trainer.images_seen, partial=partial)
-        self._event("paused")
+        recorder.event("paused")
         while self.requests.command == "pause":
             time.sleep(POLL)
             self._obey(waiting=True)
         self.reporter.update(state="running", partial=None)
-        self.clock = self.tick_clock = time.perf_counter()
-        self.tick_images = trainer.images_seen
+        recorder.go_on()
 
     def _roll_back(self, error: Diverged) -> None:
         """Go on from the last save with half the step sizes. Changes made since then come again at their step."""
@@ -278,102 +273,15 @@ class _Loop:
             if (rate := getattr(config, name)) is not None
         }
         self.requests.change(self.trainer.step, halves)
-        self._event("rolled back", lost_step=lost, error=str(error))
-
-    # --- what the worker writes --------------------------------------------------------------------------------------
-
-    def _event(self, kind: str, **facts: Any) -> None:
-        if self.leads:
-            self.run.append_event(kind, self.trainer.step, **facts)
-
-    def _tick(self) -> None:
-        """One line of metrics: means since the line before."""
-        trainer = self.trainer
-        statistics = self._checked_statistics()
-        now = time.perf_counter()
-        elapsed, self.tick_clock = max(now - self.tick_clock, 1e-9), now
-        speed = (trainer.images_seen - self.tick_images) / elapsed
-        self.tick_images = trainer.images_seen
-        steps_per_s = speed / (trainer.config.num_real * trainer.config.d_steps)
-        row = self._position() | {"seconds": round(self._elapsed(), 3), "images_per_s": round(speed, 1)} | statistics
-        trainer.reset_statistics()
-        if not self.leads:
-            return
-        self.run.append_metrics(row)
-        total = trainer.total_steps
-        eta = (total - trainer.step) / steps_per_s if steps_per_s else None
-        self.reporter.update(
-            write=False,
-            images_per_s=speed,
-            steps_per_s=steps_per_s,
-            eta_s=eta,
-            total_steps=total,
-            seconds=self._elapsed(),
-        )
-        self.progress(self.reporter.status, row)
-
-    def _position(self) -> dict[str, Any]:
-        trainer = self.trainer
-        epoch = round(trainer.images_seen / len(trainer.images), 4)
-        return {"step": trainer.step, "images": trainer.images_seen, "epoch": epoch}
-
-    def _checked_statistics(self) -> dict[str, float]:
-        """The means, or Diverged with the cause."""
-        statistics, config = self.trainer.statistics(), self.trainer.config
-        limit = MAX_LOSS * (100 if config.loss in ("wasserstein", "least-squares") else 1)  # scores without a scale
-        for name in ("loss_d", "loss_g"):
-            value = statistics[name]
-            if not math.isfinite(value) or abs(value) > limit:
-                who = "discriminator" if name == "loss_d" else "generator"
-                what = f"reached {value:.3g}" if math.isfinite(value) else "is no longer a number"
-                raise self._divergence(f"the {who}'s loss {what}")
-        return statistics
-
-    def _divergence(self, what: str) -> Diverged:
-        rate = self.trainer.config.learning_rate
-        return Diverged(
-            f"Training diverged at step {self.trainer.step}: {what}. The usual cure is a lower learning rate (it is "
-            f"{rate:g})."
-        )
-
-    def _sample(self) -> None:
-        file = self.run.sample_file(self.trainer.step)
-        if self.leads and not file.exists():
-            pictures = to_uint8(self.trainer.fixed_samples()).transpose(0, 2, 3, 1)
-            save_image(file, grid(pictures, columns=8))
-
-    def _score(self) -> None:
-        """Score the averaged generator, and keep it: the best of these is RUN@best."""
-        step = self.trainer.step
-        if self.score is None or any(row["step"] == step for row in self.run.read_scores()):
-            return
-        pictures = to_uint8(self.trainer.fixed_samples(NUM)).transpose(0, 2, 3, 1)
-        save_generator(self.run.snapshot_file(step), self.trainer)
-        self.run.append_score({"step": step, "metric": self.trainer.config.score, "score": self.score(pictures)})
-
-    def _save(self) -> None:
-        """Save the exact state and a snapshot, once for each step, and never a broken one."""
-        trainer = self.trainer
-        if trainer.step == self.saved_step:
-            return
-        self._checked_statistics()
-        largest = trainer.largest_weight()
-        if not largest < MAX_WEIGHT:
-            what = f"reached {largest:.3g}" if math.isfinite(largest) else "is no longer a number"
-            raise self._divergence(f"a weight {what}")
-        trainer.world.average(trainer.sums)
-        if self.leads:
-            save_generator(self.run.snapshot_file(trainer.step), trainer)
-            save_state(self.run, trainer, self._elapsed())
-        self.saved_step = trainer.step
-
-    def _elapsed(self) -> float:
-        """Seconds of training so far, over all workers of this run, pauses left out."""
-        now = time.perf_counter()
-        self.seconds, self.clock = self.seconds + now - self.clock, now
-        return self.seconds
+        self.recorder.event("rolled back", lost_step=lost, error=str(error))
 
 
 def is_due(step: int, every: int) -> bool:
     """Whether a grid is due: at powers of two while all is new, then each `every` steps."""
     return step % every == 0 or (step < every and step & (step - 1) == 0)
+
+
+def score_is_due(step: int, config: Config, done: bool) -> bool:
+    """Whether the line of metrics of this step has a score: the first line of each `score_every` steps, and the last of
+    a run that is as long."""
+    return step >= config.score_every and (done or step % config.score_every < config.log_every)

@@ -11,7 +11,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -87,10 +87,10 @@ class RunDir:
     """Paths and files of one run.
 
     config.yaml      the hyperparameters, written once          metrics.jsonl   one tick a line
-    status.json      state, heartbeat, step, error              scores.jsonl    one scored snapshot a line
-    control.json     what readers ask                           events.jsonl    starts, pauses, changes, errors
-    state/           exact training state, the newest two       samples/        the same fixed noise over time
-                                                                snapshots/      the averaged generator over time
+    status.json      state, heartbeat, step, error              events.jsonl    starts, pauses, changes, errors
+    control.json     what readers ask                           samples/        the same fixed noise over time
+    state/           exact training state, the newest two       pairs/          of scored pictures, the closest pairs
+    snapshots/       the averaged generator over time
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -215,30 +215,21 @@ class RunDir:
     def read_events(self) -> list[dict[str, Any]]:
         return _read_lines(self.path / "events.jsonl", 0)[0]
 
-    def append_score(self, row: Mapping[str, Any]) -> None:
-        _append_json(self.path / "scores.jsonl", row)
-
-    def read_scores(self) -> list[dict[str, Any]]:
-        """Lines {step, metric, score}: how good the snapshot of that step is, lower is better."""
-        return _read_lines(self.path / "scores.jsonl", 0)[0]
-
     def best_step(self) -> int | None:
         """The step with the best score; None if nothing was scored yet."""
-        rows = [row for row in self.read_scores() if row["score"] is not None]
-        return min(rows, key=lambda row: row["score"])["step"] if rows else None
+        best = best_of(self.read_metrics()[0])
+        return best["step"] if best else None
 
     def rewind(self, step: int) -> None:
-        """Forget metrics, scores, samples and snapshots after `step`: the worker is about to compute them again. What
-        a killed worker left half-written goes too."""
-        for name in ("metrics.jsonl", "scores.jsonl"):
-            rows, _ = _read_lines(self.path / name, 0)
-            if (self.path / name).exists():
-                kept = [row for row in rows if row["step"] <= step]
-                write_atomic(self.path / name, "".join(_json_line(row) for row in kept).encode())
-        for file in [*self._numbered("samples", ".png"), *self._numbered("snapshots", ".safetensors")]:
+        """Forget metrics, pictures and snapshots after `step`: the worker is about to compute them again. What a
+        killed worker left half-written goes too."""
+        rows, _ = self.read_metrics()
+        if (file := self.path / "metrics.jsonl").exists():
+            write_atomic(file, "".join(_json_line(row) for row in rows if row["step"] <= step).encode())
+        for file in [*self.samples(), *self.pairs(), *self.snapshots()]:
             if int(file.stem) > step:
                 file.unlink()
-        for folder in ("samples", "snapshots", "state"):  # where nobody but the worker writes
+        for folder in ("samples", "pairs", "snapshots", "state"):  # where nobody but the worker writes
             for file in (self.path / folder).glob(".*.tmp"):
                 file.unlink()
 
@@ -246,6 +237,9 @@ class RunDir:
 
     def sample_file(self, step: int) -> Path:
         return self.path / "samples" / f"{step:06d}.png"
+
+    def pairs_file(self, step: int) -> Path:
+        return self.path / "pairs" / f"{step:06d}.png"
 
     def snapshot_file(self, step: int) -> Path:
         return self.path / "snapshots" / f"{step:06d}.safetensors"
@@ -256,6 +250,10 @@ class RunDir:
     def samples(self) -> list[Path]:
         """Sample grids, oldest first."""
         return self._numbered("samples", ".png")
+
+    def pairs(self) -> list[Path]:
+        """The closest pairs at each score, one above the other, oldest first."""
+        return self._numbered("pairs", ".png")
 
     def snapshots(self) -> list[Path]:
         """Snapshots of the averaged generator, oldest first."""
@@ -301,6 +299,17 @@ class Reporter:
                 self.update()
             except OSError:
                 continue  # a full disk: the training loop will meet it, and say so
+
+
+def scored(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The lines of metrics that carry a `score` (lower is better) of the newest `metric`: a fork may change it."""
+    found = [row for row in rows if row.get("score") is not None]
+    return [row for row in found if row["metric"] == found[-1]["metric"]]
+
+
+def best_of(rows: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The line with the best score, the first of equal ones; None without scores."""
+    return min(scored(rows), key=lambda row: row["score"], default=None)
 
 
 def apply_change(config: Config, event: Mapping[str, Any]) -> Config:

@@ -21,7 +21,7 @@ from ganlab.objective import d_objective, g_objective
 from ganlab.schedules import learning_rate
 
 INIT, DATA, NOISE, LAYERS, FIXED = range(5)  # streams of randomness
-STATISTICS = ("loss_d", "loss_g", "d_real", "d_fake", "penalty")
+STATISTICS = ("loss_d", "loss_g", "d_real", "d_fake", "penalty", "d_order")
 ALONE = World()
 
 
@@ -233,7 +233,9 @@ class Trainer:
             clip_weights_(self.D.parameters(), config.weight_clip)
         loss, penalty, logits_real, logits_fake = (x.detach() for x in verdict)
         nothing = torch.zeros_like(loss)
-        means = [loss, nothing, logits_real.sigmoid().mean(), logits_fake.sigmoid().mean(), penalty]
+        # the share of pairs that D puts in the right order, ties half: the area under its ROC curve, for every loss
+        order = (logits_real - logits_fake).sign().mean() / 2 + 0.5
+        means = [loss, nothing, logits_real.sigmoid().mean(), logits_fake.sigmoid().mean(), penalty, order]
         self.sums += torch.stack(means) / config.d_steps
 
     def _g_step(self, fake: torch.Tensor, y_fake: torch.Tensor, index: torch.Tensor) -> None:

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import json
 import platform
+import re
 import shutil
 from datetime import date
 from pathlib import Path
+
+import numpy as np
 
 from ganlab import catalog, export, render
 from ganlab.config import to_dict
@@ -71,9 +75,20 @@ def measure(name: str) -> Path:
     kept = catalog.CHECKPOINTS / name / "evaluations"
     shutil.rmtree(kept, ignore_errors=True)
     report = evaluate(catalog.load(name))
-    for file in ("result.json", "pictures.npz"):
-        write_atomic(kept / report.folder.name / file, (report.folder / file).read_bytes())
+    write_atomic(kept / report.folder.name / "result.json", (report.folder / "result.json").read_bytes())
+    write_atomic(kept / report.folder.name / "pictures.npz", with_one_neighbour(report.pictures()))
     return kept
+
+
+def with_one_neighbour(pictures: dict[str, np.ndarray]) -> bytes:
+    """The pictures of an evaluation with the nearest training picture of each alone: a few, not a part of the data."""
+    kept = {
+        name: array[:, :1] if re.match("(wall|best|strangest)_(pixels|features)", name) else array
+        for name, array in pictures.items()
+    }
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **kept)  # type: ignore[arg-type]
+    return buffer.getvalue()
 
 
 def _processor() -> str:

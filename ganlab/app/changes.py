@@ -25,7 +25,7 @@ Events = Sequence[dict[str, Any]]
 
 def change_popover(run: RunDir, config: Config, events: Events) -> None:
     """Widgets for what may change while it trains, at the values that were asked for last."""
-    config = _changed(config, events)
+    config = changed_config(config, events)
     with (
         st.popover("Change", icon=":material/tune:", help="Hyperparameters that may change while it trains"),
         st.container(width=WIDTH),
@@ -53,13 +53,11 @@ def fork_popover(run: RunDir, config: Config, status: Status, events: Events) ->
         )
         at = _choose_state(run, steps)
         left, right = st.columns(2, gap="medium")
-        name = left.text_input(
-            "Name of the new run", free_name(re.sub(r"(-fork-\d+)?$", "-fork", run.name, count=1)), max_chars=60
-        )
+        name = left.text_input("Name of the new run", _free_fork_name(run), max_chars=60)
         until = right.number_input(
             "Train until step", at + 1, MAX_STEPS, _length(at, status), key=f"fork_until_{run.name}_{at}"
         )
-        values = _fork_widgets(run, _changed(config, [e for e in events if e["step"] <= at]))
+        values = _fork_widgets(run, changed_config(config, [e for e in events if e["step"] <= at]))
         if until != status.total_steps:
             values["steps"] = until
         problem = problem_with_name(name) or problem_of(**{**to_dict(config), **values})
@@ -69,9 +67,21 @@ def fork_popover(run: RunDir, config: Config, status: Status, events: Events) ->
             _fork(run, name, at, values)
 
 
+def fork_with(run: RunDir, status: Status, changes: dict[str, Any]) -> None:
+    """Fork the newest state with `changes`, start it, and open its page."""
+    at = int(run.states()[-1].stem)
+    if status.total_steps <= at:
+        changes = {**changes, "steps": _length(at, status)}
+    _fork(run, _free_fork_name(run), at, changes)
+
+
 def falls_to_zero(config: Config) -> bool:
     """Whether its step sizes are 0 after its last step, so that it can't simply go on."""
     return config.lr_schedule != "constant"
+
+
+def _free_fork_name(run: RunDir) -> str:
+    return free_name(re.sub(r"(-fork-\d+)?$", "-fork", run.name, count=1))
 
 
 def _choose_state(run: RunDir, steps: list[int]) -> int:
@@ -117,7 +127,7 @@ def _fork(run: RunDir, name: str, at: int, changes: dict[str, Any]) -> None:
     st.rerun()
 
 
-def _changed(config: Config, events: Events) -> Config:
+def changed_config(config: Config, events: Events) -> Config:
     """The config after the changes that were made while it trained."""
     for event in events:
         if event["event"] == "changed":

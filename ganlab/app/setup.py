@@ -13,7 +13,7 @@ from ganlab.app.uploads import Chosen, choose_data, preview
 from ganlab.app.widgets import FAMILIES, show
 from ganlab.config import Config
 from ganlab.errors import GanlabError
-from ganlab.presets import PRESETS
+from ganlab.presets import BROKEN, PRESETS
 from ganlab.rundir import RunDir
 
 FIRST = ("dcgan", "sn-conv", "sn-resnet", "mlp")  # the order in which networks are offered
@@ -32,10 +32,13 @@ def set_up() -> None:
                 key=f"preset_{chosen.data}",
                 on_change=_take_classes,
                 args=(chosen,),
-                help="Networks and hyperparameters that work; change any of them.",
+                format_func=_called,
+                help="Networks and hyperparameters that work, then some that are made to fail; change any of them.",
             )
         )
         base = _without_classes(PRESETS[name]) if chosen.data and not chosen.has_classes else PRESETS[name]
+        if name in BROKEN:
+            st.caption(f"Made to fail. {BROKEN[name]}")
         _about(PRESETS[name], base)
         mirror = hyperparameter("mirror", base.mirror, f"{name}_mirror")
         start_here = st.container()
@@ -49,11 +52,16 @@ def set_up() -> None:
 
 
 def offered(chosen: Chosen) -> list[str]:
-    """Presets for pictures of this shape, those for these very data first; of equal ones only the first."""
+    """Presets for pictures of this shape, those for these very data first and those made to fail last; of equal ones
+    only the first."""
     fitting = [name for name, p in PRESETS.items() if (p.image_size, p.channels) == chosen.shape] or list(PRESETS)
-    fitting.sort(key=lambda name: (PRESETS[name].data != chosen.data, FIRST.index(PRESETS[name].model)))
+    fitting.sort(key=lambda name: (name in BROKEN, PRESETS[name].data != chosen.data, FIRST.index(PRESETS[name].model)))
     alike = {PRESETS[name].replace(data="any"): name for name in reversed(fitting)}
     return [name for name in fitting if name in alike.values()]
+
+
+def _called(name: str) -> str:
+    return f"Made to fail: {name.removeprefix('broken-').replace('-', ' ')}" if name in BROKEN else name
 
 
 def _take_classes(chosen: Chosen) -> None:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
+from ganlab.cli.check import check_command
 from ganlab.cli.evaluate import evaluate_command
 from ganlab.cli.pictures import interpolate_command, list_command, plot_command, sample_command, timelapse_command
 from ganlab.cli.training import control_command, fork_command, resume_command, train_command
@@ -39,6 +40,7 @@ COMMANDS: dict[str, Callable[[list[str], float], None]] = {
     "resume": resume_command,
     "fork": fork_command,
     "control": control_command,
+    "check": check_command,
     "sample": sample_command,
     "interpolate": interpolate_command,
     "timelapse": timelapse_command,

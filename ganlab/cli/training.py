@@ -90,7 +90,7 @@ def _work(
         train(config, run.path, data_root=data_root, device=device, threads=threads, started=started)
         return
     print(f"{run.path}: {config.model} on {config.data}", flush=True)
-    with _Progress() as progress:
+    with _Progress(run) as progress:
         train(config, run.path, data_root=data_root, device=device, threads=threads, progress=progress, started=started)
     status = run.read_status()
     print(
@@ -100,13 +100,15 @@ def _work(
 
 
 class _Progress:
-    """A bar on a terminal; a line every ten seconds where the output is a pipe or a file."""
+    """A bar on a terminal; a line every ten seconds where the output is a pipe or a file. And a line whenever an alarm
+    begins, looked for every ten seconds."""
 
     LINE_EVERY = 10.0
 
-    def __init__(self) -> None:
+    def __init__(self, run: RunDir) -> None:
+        self.run, self.told = run, set[str]()
         self.bar: tqdm | None = None
-        self.next_line = 0.0
+        self.next_line = self.next_look = 0.0
 
     def __enter__(self) -> _Progress:
         return self
@@ -130,6 +132,20 @@ class _Progress:
                 f"{row['images_per_s']:.0f} images/s{eta}  {losses}",
                 flush=True,
             )
+
+        if time.monotonic() >= self.next_look or row["step"] >= status.total_steps:
+            self.next_look = time.monotonic() + self.LINE_EVERY
+            self._look_for_alarms()
+
+    def _look_for_alarms(self) -> None:
+        from ganlab.alarm import alarms_of, ongoing
+
+        found = ongoing(alarms_of(self.run))
+        for alarm in found:
+            if alarm.kind not in self.told:
+                line = f"alarm: {alarm.title}, since step {alarm.since:,}. More: python -m ganlab check {self.run.path}"
+                self.bar.write(line) if self.bar is not None else print(line, flush=True)
+        self.told = {alarm.kind for alarm in found}
 
     def _draw(self, status: Status, losses: str) -> None:
         if self.bar is None:

@@ -12,6 +12,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from ganlab import jobs
+from ganlab.alarm import Alarm
 from ganlab.app import charts
 from ganlab.app.charts import MetricsReader, marks_of, thin
 from ganlab.app.controls import FIELDS, GROUPS, LIVE, label, live_fields, problem_of, rows, scale
@@ -19,7 +20,7 @@ from ganlab.app.setup import offered
 from ganlab.app.uploads import Chosen
 from ganlab.config import Config, hints
 from ganlab.data import DATASETS
-from ganlab.presets import PRESETS
+from ganlab.presets import BROKEN, PRESETS
 from ganlab.rundir import RunDir, Status
 from ganlab.weights import STATE, save_arrays
 
@@ -353,6 +354,95 @@ def test_only_losses_with_labels_offer_to_change_them() -> None:
     assert set(LIVE) - set(live_fields(Config(loss="hinge"))) == {"label_smoothing", "label_flip"}
 
 
+# --- alarms ----------------------------------------------------------------------------------------------------------
+
+CALM = {"epoch": 0.1, "loss_g": 2.4, "loss_d": 0.6, "d_real": 0.8, "d_fake": 0.2, "d_order": 0.96, "grad_g": 4.0}
+D_WINS = CALM | {"loss_d": 0.001, "d_real": 0.999, "d_fake": 0.001, "d_order": 1.0, "grad_g": 0.0}
+SAME = {"metric": "fd_mnistnet_2k", "score": 400.0, "spread": 0.001, "duplicates": 1_999_000, "classes": [0.0, 1.0]}
+
+
+def lines(run: RunDir, num: int, **changes: object) -> None:
+    for step in range(10, 10 * num + 1, 10):
+        run.append_metrics({"step": step, **CALM, **changes})
+
+
+def alarm_button(app: AppTest, run: RunDir, kind: str):
+    return app.button(key=f"try_{kind}_{run.name}")
+
+
+def test_when_all_is_well_there_is_no_card(runs: Path, tiny: Config) -> None:
+    run = ended_run(runs / "first", tiny.replace(log_every=10))
+    lines(run, 20)
+    assert not [text for text in watched(run).markdown if "alarm" in text.value.lower()]  # too early to say
+    lines(run, 50)
+    app = watched(run)
+    assert [text.value for text in app.markdown if "No alarm" in text.value]
+    assert not [text for text in app.markdown if "since step" in text.value]
+
+
+def test_an_alarm_is_explained_and_its_remedy_reaches_the_worker(runs: Path, tiny: Config) -> None:
+    run = ended_run(runs / "first", tiny.replace(log_every=10))
+    lines(run, 60, **D_WINS)
+    run.write_status(dataclasses.replace(run.read_status(), state="running", step=600, heartbeat=time.time() + 600))
+    app = watched(run)
+    said = " ".join(text.value for text in app.markdown)
+    assert "1 alarm" in said and "**The discriminator wins outright**, since step 210" in said
+    assert "D(x) is 0.999" in said and "a quarter of its step size" in said
+    assert any("How real D finds pictures" in caption.value for caption in app.caption)
+    press = alarm_button(app, run, "d-wins")
+    assert press.label == "Change D learning rate as G to 5e-05"
+    press.click().run()
+    assert not app.exception and run.read_control().changes == {"d_learning_rate": 5e-5}
+    run.append_event("changed", 600, version=1, changes={"d_learning_rate": [None, 5e-5]})
+    app = watched(run)
+    assert any("You changed something at step 600" in caption.value for caption in app.caption)
+    assert "try_d-wins_first" not in {button.key for button in app.button}
+
+
+def test_a_collapse_shows_its_pairs_and_classes_and_a_fork_may_help(
+    runs: Path, tiny: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = started_runs(monkeypatch)
+    run = ended_run(runs / "first", tiny.replace(g_steps=5, log_every=10))
+    run.append_event("scoring", 200, metric="fd_mnistnet_2k", classes={"0": 0.5, "1": 0.5})
+    for step in range(200, 801, 200):
+        run.append_metrics({"step": step, **CALM, **SAME})
+    run.pairs_file(800).parent.mkdir()
+    Image.fromarray(np.zeros((56, 8 * 28), np.uint8)).save(run.pairs_file(800))
+    app = watched(run)
+    said = " ".join(text.value for text in app.markdown)
+    assert "**The generator makes ever the same pictures**, since step 200" in said
+    assert any("closest pairs" in caption.value for caption in app.caption)
+    assert any("How often each class comes" in caption.value for caption in app.caption)
+    press = alarm_button(app, run, "collapse")
+    assert press.label == "Fork with G steps 5 to 1"
+    press.click().run()
+    assert not app.exception
+    ((fork, _),) = started
+    assert (fork.name, fork.read_config().g_steps, fork.read_config().steps) == ("first-fork-1", 1, 30)
+    assert app.session_state["run"] == "first-fork-1"
+
+
+def test_alarms_are_shaded_on_the_charts_that_show_them() -> None:
+    found = [
+        Alarm("d-wins", 10, 40, "", "", {}),
+        Alarm("d-wins", 90, None, "", "", {}),
+        Alarm("divergence", 5, None, "", "", {}),
+    ]
+    title = "The discriminator wins outright"
+    assert charts.bands_of(found, "verdicts", 200) == ((10, 40, title), (90, 200, title))
+    assert charts.bands_of(found, "score", 200) == ()
+
+
+def test_presets_made_to_fail_come_last_and_say_what_one_will_see() -> None:
+    names = offered(Chosen("mnist-5k", (28, 1), has_classes=True))
+    assert names[-len(BROKEN) :] == list(BROKEN) and names[0] == "mnist-5k-dcgan"
+    app = open_page()
+    assert "Made to fail: strong d" in app.selectbox(key="preset_mnist-5k").options
+    app.selectbox(key="preset_mnist-5k").set_value("broken-strong-d").run()
+    assert any(caption.value == f"Made to fail. {BROKEN['broken-strong-d']}" for caption in app.caption)
+
+
 # --- charts ----------------------------------------------------------------------------------------------------------
 
 
@@ -369,22 +459,23 @@ def test_marks_say_what_happened() -> None:
     )
 
 
+@pytest.mark.parametrize("bands", [False, True])
 @pytest.mark.parametrize("marks", [False, True])
-def test_every_layer_of_a_chart_names_its_data(marks: bool) -> None:
+def test_every_layer_of_a_chart_names_its_data(marks: bool, bands: bool) -> None:
     """A layer with data of its own, even empty, would draw those."""
-    for spec in (charts._spec(("Generator",), None, marks, True), charts._score_spec(marks)):
+    for spec in (charts._spec(("Generator",), None, marks, bands, True), charts._score_spec(marks, bands)):
         named = [layer.get("data", spec.get("data")) for layer in spec["layer"]]
-        assert {data["name"] for data in named} <= {"rows", "best", "marks"} and {"name": "rows"} in named
-        assert ({"name": "marks"} in named) == marks
+        assert {data["name"] for data in named} <= {"rows", "best", "marks", "bands"} and {"name": "rows"} in named
+        assert ({"name": "marks"} in named) == marks and ({"name": "bands"} in named) == bands
 
 
 def test_scores_are_shown_with_the_best_step(runs: Path, tiny: Config) -> None:
     run = ended_run(runs / "first", tiny)
     run.append_metrics({"step": 10, "epoch": 0.1, "loss_g": 1.0, "loss_d": 1.0, "d_real": 0.5, "d_fake": 0.5})
     assert not [text for text in watched(run).markdown if "Score" in text.value]
-    for step, score in ((10, 0.5), (15, 0.25), (20, None)):
-        run.append_score({"step": step, "metric": "pixel-moments", "score": score})
-    assert "best at step 15: 0.25" in next(text.value for text in watched(run).markdown if "Score" in text.value)
+    for step, score in ((15, 0.5), (20, 0.25), (25, None)):
+        run.append_metrics({**run.read_metrics()[0][0], "step": step, "metric": "pixel-moments", "score": score})
+    assert "best at step 20: 0.25" in next(text.value for text in watched(run).markdown if "Score" in text.value)
 
 
 def test_thinned_curves_keep_every_extreme() -> None:

@@ -39,6 +39,7 @@ FLAGS = {
     "resume": WHERE,
     "fork": ["--at", "--out", "--outdir", *WHERE, *ALIASES, *HYPERPARAMETERS, *SWITCHES],
     "control": ["--until"],
+    "check": [],
     "sample": ["--num", "--seed", "--truncation", "--class", "--out"],
     "interpolate": ["--from", "--to", "--class", "--path", "--frames", "--fps", "--out"],
     "timelapse": ["--out", "--fps", "--scale", "--max-frames"],

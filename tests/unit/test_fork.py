@@ -16,10 +16,10 @@ from ganlab.loop import train
 
 @pytest.fixture(scope="module")
 def parent(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
-    """Twelve steps, saved at 5, 10 and 12, scored at 4, 8 and 12."""
+    """Twelve steps, saved at 5, 10 and 12, with a score in each line of metrics."""
     config = Config(
         data="mnist-5k", model="sn-conv", width=4, d_width=4, latent_dim=4, batch_size=8, conditioning="projection",
-        steps=12, log_every=3, sample_every=4, save_every=5, keep_states=10, score="pixel-moments", score_every=4,
+        steps=12, log_every=3, sample_every=4, save_every=5, keep_states=10, score="pixel-moments", score_every=3,
     )  # fmt: skip
     return train(config, tmp_path_factory.mktemp("runs") / "parent", device="cpu")
 
@@ -29,8 +29,8 @@ def test_an_unchanged_fork_ends_as_its_parent_did(parent: RunDir, tmp_path: Path
     assert (new.read_status().label, new.read_status().step, new.read_status().total_steps) == ("stopped", 5, 12)
     assert [row["step"] for row in new.read_metrics()[0]] == [3]
     assert [int(f.stem) for f in new.samples()] == [0, 1, 2, 4]
-    assert [int(f.stem) for f in new.snapshots()] == [0, 4, 5]
-    assert [row["step"] for row in new.read_scores()] == [4]
+    assert [int(f.stem) for f in new.snapshots()] == [0, 3, 5]
+    assert [int(f.stem) for f in new.pairs()] == [3] and new.best_step() == 3
     assert_same_run(train(new.read_config(), new.path, device="cpu"), parent)
 
 
@@ -87,7 +87,7 @@ def test_the_command_forks_and_trains(
     cli.main(argv=arguments)
     assert "done at step 12 of 12" in capsys.readouterr().out
     events = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
-    assert [e["event"] for e in events] == ["forked", "resumed", "done"]
+    assert [e["event"] for e in events] == ["forked", "resumed", "scoring", "done"]
     assert events[0]["changes"] == {"learning_rate": [2e-4, 5e-4]}
     with pytest.raises(SystemExit):
         cli.main(argv=arguments)

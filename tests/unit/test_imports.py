@@ -33,7 +33,7 @@ LAW = {
     "catalog": ["errors", "render", "rundir"],
     "data": ["config", "errors"],
     "fork": ["config", "errors", "files", "rundir", "weights"],
-    "scores": [],
+    "scores": ["config", "errors", "evaluate"],
     "models": ["config", "errors"],
     "losses": [],
     "augment": [],
@@ -48,21 +48,23 @@ LAW = {
     ],
     "checkpoint": ["config", "errors", "rundir", "trainer", "weights"],
     "requests": ["config", "distributed", "errors", "rundir"],
+    "advice": ["config"],
+    "alarm": ["advice", "config", "errors", "rundir"],
+    "recorder": ["checkpoint", "data", "errors", "export", "render", "rundir", "scores", "trainer"],
     "loop": [
-        *["checkpoint", "config", "data", "distributed", "errors", "export", "render", "requests", "rundir", "scores"],
-        *["trainer"],
+        *["checkpoint", "config", "data", "distributed", "errors", "recorder", "requests", "rundir", "trainer"],
     ],
     "app": [
-        *["catalog", "config", "data", "errors", "export", "files", "fork", "jobs", "latent", "presets", "program"],
-        *["evaluate", "render", "rundir", "weights"],
+        *["alarm", "catalog", "config", "data", "errors", "evaluate", "export", "files", "fork", "jobs", "latent"],
+        *["presets", "program", "render", "rundir", "weights"],
     ],
     "cli": ["config", "errors", "presets", "rundir"],  # at once; whatever a command needs, when it needs it
     "__main__": ["cli"],
     PUBLIC: ["catalog", "config", "data", "errors", "presets", "rundir", "loop"],
 }
 TORCH = {  # rooms that import torch, or another that does
-    *["models", "losses", "augment", "ema", "objective", "distributed", "trainer", "checkpoint", "requests", "loop"],
-    "inception",
+    *["models", "losses", "augment", "ema", "objective", "distributed", "trainer", "checkpoint", "requests"],
+    *["recorder", "loop", "inception"],
 }
 
 MODULES = sorted(str(file.relative_to(PACKAGE)) for file in PACKAGE.rglob("*.py"))

@@ -19,21 +19,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import PATIENCE, assert_same_run, lines, newest_state, wait_for
+from conftest import PATIENCE, assert_same_run, content, lines, newest_state, wait_for
 from hypothesis import HealthCheck, Phase, example, given, reject, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ganlab import catalog, cli, export, jobs, loop, requests, rundir, weights
+from ganlab import catalog, cli, export, jobs, loop, recorder, requests, rundir, weights
 from ganlab.config import Config
-from ganlab.data import open_dataset
 from ganlab.errors import ConfigError, Diverged, RunError, WeightsError
-from ganlab.loop import is_due, resume, train
+from ganlab.loop import is_due, resume, score_is_due, train
 from ganlab.models import build_generator, sample_prior
 from ganlab.presets import preset
-from ganlab.render import load_model, to_uint8
+from ganlab.render import load_model
 from ganlab.rundir import RunDir
-from ganlab.scores import SCORES, pixel_moments
+from ganlab.scores import Findings, Scorer
 from ganlab.trainer import FIXED, Trainer, generator_of
 from ganlab.weights import STATE, load_arrays
 
@@ -125,7 +124,7 @@ def configs(draw: Callable) -> dict[str, Any]:
         g_steps=one(1, 2), instance_noise=one(0.0, 0.1), diffaugment=one((), ("color", "translation", "cutout")),
         learning_rate=one(2e-4, 2e-3), d_learning_rate=one(None, 1e-3), lr_schedule=one("constant", "linear", "cosine"),
         lr_decay_from=one(0.0, 0.5), warmup_steps=one(0, 5), beta1=one(0.0, 0.5), ema_half_life=one(0, 100),
-        precision=one("float32", "bfloat16"), score=one("none", "pixel-moments"), score_every=3, keep_states=one(2, 3),
+        precision=one("float32", "bfloat16"), score=one("auto", "pixel-moments"), score_every=3, keep_states=one(2, 3),
         steps=one(8, 11), log_every=one(1, 3), sample_every=one(3, 5), save_every=one(2, 3, 4), seed=one(0, 1),
     )  # fmt: skip
     if plain and values["d_norm"] == "batch":
@@ -167,7 +166,7 @@ def test_a_run_killed_anywhere_and_started_again_is_the_same_run(
     except ConfigError:
         reject()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "NUM", 16)  # pictures scored
+        patch.setattr(recorder, "NUM", 16)  # pictures scored
         try:
             whole, num_acts = whole_run(config, folder / "whole", device="cpu")
         except Diverged:
@@ -397,56 +396,73 @@ def test_a_run_killed_after_a_rollback_is_the_same_run(
 # --- scores ----------------------------------------------------------------------------------------------------------
 
 
-def test_scores_and_the_best_snapshot(tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A scorer is given the data, then the pictures of the averaged generator, both as bytes; it likes step 8 best."""
-    given_real, given = [], []
-    values = iter([5.0, 2.5, 4.0, 3.0])
+def test_scores_stand_in_their_lines_and_the_best_snapshot_is_found(
+    tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scorer is given the pictures of the averaged generator, as bytes; it likes step 9 best. The last line comes
+    before its time, and the run may go on as if it had not been."""
+    given: list[np.ndarray] = []
+    values = iter([5.0, 4.0, 2.5, 3.0, 3.5])
+    honest = Scorer.__call__
 
-    def build(real: np.ndarray) -> Callable[[np.ndarray], float]:
-        given_real.append(real)
-        return lambda generated: given.append(generated) or next(values)
+    def likes(self: Scorer, images: np.ndarray) -> Findings:
+        given.append(images)
+        found = honest(self, images)
+        return found._replace(row=found.row | {"score": next(values)})
 
-    monkeypatch.setitem(SCORES, "pixel-moments", build)
-    run = train(tiny.replace(score="pixel-moments", score_every=4, steps=13), tmp_path / "run")
-    (real,) = given_real
-    assert real.dtype == np.uint8 and np.array_equal(real, open_dataset("mnist-5k").images)
-    assert [(g.dtype, g.shape) for g in given] == [(np.uint8, (512, 28, 28, 1))] * 4
-    assert [(row["step"], row["score"]) for row in run.read_scores()] == [(4, 5.0), (8, 2.5), (12, 4.0), (13, 3.0)]
-    assert {row["metric"] for row in run.read_scores()} == {"pixel-moments"}
-    assert all(run.snapshot_file(row["step"]).is_file() for row in run.read_scores())
-    assert run.best_step() == 8
-    assert catalog.find(f"{run.path}@best") == run.snapshot_file(8)
-    assert np.abs(catalog.load(f"{run.path}@best").generate(fixed_z(tiny, 512)) - given[1]).max() <= 1
+    monkeypatch.setattr(Scorer, "__call__", likes)
+    config = tiny.replace(score="pixel-moments", score_every=4, steps=13)
+    run = train(config, tmp_path / "run")
+    assert {(g.dtype, g.shape) for g in given} == {(np.dtype(np.uint8), (2000, 28, 28, 1))}
+    rows = run.read_metrics()[0]
+    assert [(row["step"], row.get("score")) for row in rows] == [(3, None), (6, 5.0), (9, 4.0), (12, 2.5), (13, 3.0)]
+    assert {row["metric"] for row in rows if "score" in row} == {"pixel-moments"}
+    assert [int(f.stem) for f in run.pairs()] == [6, 9, 12, 13]
+    assert catalog.find(f"{run.path}@best") == run.snapshot_file(12) and run.best_step() == 12
+    assert np.abs(catalog.load(f"{run.path}@best").generate(fixed_z(tiny, 2000)) - given[2].astype(int)).max() <= 1
+    first, second = (event for event in run.read_events() if event["event"] in ("started", "scoring"))
+    assert first["event"] == "started" and (second["metric"], second["num"]) == ("pixel-moments", 2000)
+    longer = train(config.replace(steps=17), run.path)
+    assert [(row["step"], row.get("score")) for row in lines(longer)[-2:]] == [(15, None), (17, 3.5)]
+    whole = train(config.replace(steps=17, score="none"), tmp_path / "whole")
+    assert [row["loss_d"] for row in lines(longer) if row["step"] % 3 == 0] == [row["loss_d"] for row in lines(whole)]
 
 
 def fixed_z(config: Config, num: int) -> np.ndarray:
     return sample_prior(config, num, generator_of(config.seed, FIXED, 0, torch.device("cpu"))).numpy()
 
 
-def test_a_run_without_scores_says_so(tiny: Config, tmp_path: Path) -> None:
-    run = train(tiny.replace(model="mlp"), tmp_path / "run")
-    assert run.read_scores() == [] and run.best_step() is None
-    with pytest.raises(WeightsError, match="no score yet"):
-        catalog.find(f"{run.path}@best")
+def test_when_a_score_is_due() -> None:
+    """Once in each interval, whether or not lines of metrics fall on it, and never more often than those."""
+
+    def due(**values: int) -> list[int]:
+        config = Config(**values)
+        return [n for n in range(config.log_every, 61, config.log_every) if score_is_due(n, config, n == 60)]
+
+    assert due(log_every=10, score_every=20) == [20, 40, 60]
+    assert due(log_every=7, score_every=20) == [21, 42]
+    assert due(log_every=20, score_every=7) == [20, 40, 60]
+    assert due(log_every=6, score_every=27) == [30, 54, 60]
+    assert due(log_every=10, score_every=61) == []  # a run that is too short for one
 
 
-def test_pixel_moments_against_a_computation_pixel_by_pixel(tiny: Config, tmp_path: Path) -> None:
-    noise = np.random.default_rng(1)
-    real, made = (noise.integers(0, high, (30, 2, 3, 1)).astype(np.uint8) for high in (256, 128))
-    distances = []
-    for i in range(2):
-        for j in range(3):
-            a, b = (images[:, i, j, 0].astype(float) / 255 for images in (real, made))
-            distances.append((a.mean() - b.mean()) ** 2 + (a.std() - b.std()) ** 2)
-    assert pixel_moments(real)(made) == pytest.approx(np.sqrt(np.mean(distances)), rel=1e-12)
-    assert pixel_moments(real)(real) == 0
-    run = train(tiny.replace(score="pixel-moments", score_every=6), tmp_path / "run")
-    data = open_dataset("mnist-5k").images
-    last = build_generator(tiny).eval()
-    last.load_state_dict({k[6:]: torch.from_numpy(v) for k, v in newest_state(run).items() if k.startswith("G_ema.")})
-    with torch.no_grad():
-        pictures = to_uint8(last(torch.from_numpy(fixed_z(tiny, 512))).numpy()).transpose(0, 2, 3, 1)
-    assert run.read_scores()[-1]["score"] == pytest.approx(pixel_moments(data)(pictures), abs=1e-4)
+@pytest.mark.parametrize("score", ["auto", "none"])
+def test_scoring_leaves_the_training_as_it_is(score: str, tiny: Config, tmp_path: Path) -> None:
+    """Same weights, same random numbers; scored by the feature network of the digits, or not at all."""
+    plain = train(tiny.replace(score="none"), tmp_path / "plain")
+    other = train(tiny.replace(score=score, score_every=6), tmp_path / "other")
+    assert content(plain.states()[-1], STATE) == content(other.states()[-1], STATE)
+    scores = [row for row in lines(other) if "score" in row]
+    assert [row["metric"] for row in scores] == (["fd_mnistnet_2k"] * 2 if score == "auto" else [])
+    if score == "none":
+        assert other.best_step() is None
+        with pytest.raises(WeightsError, match="no score yet"):
+            catalog.find(f"{other.path}@best")
+
+
+def test_data_without_a_feature_network_are_quietly_not_scored(tiny: Config, pictures: Path, tmp_path: Path) -> None:
+    run = train(tiny.replace(data=str(pictures), score_every=1, batch_size=4), tmp_path / "run")
+    assert not any("score" in row for row in lines(run)) and run.pairs() == []
 
 
 # --- classes ---------------------------------------------------------------------------------------------------------
@@ -572,8 +588,8 @@ def test_run_directory_holds_what_was_promised(tiny: Config, tmp_path: Path) -> 
     assert [int(f.stem) for f in run.samples()] == [0, 1, 2, 4, 8, 12]
     assert [int(f.stem) for f in run.snapshots()] == [0, 5, 10, 12]
     assert [int(f.stem) for f in run.states()] == [10, 12]
-    wanted = {"step", "images", "epoch", "seconds", "images_per_s", "loss_d", "loss_g", "d_real", "d_fake", "penalty",
-              "grad_g", "grad_d"}  # fmt: skip
+    wanted = {"step", "images", "epoch", "seconds", "images_per_s", "loss_d", "loss_g", "d_real", "d_fake", "d_order",
+              "penalty", "grad_g", "grad_d"}  # fmt: skip
     assert all(wanted == row.keys() for row in run.read_metrics()[0])
     assert run.read_metrics()[0][-1]["images"] == 12 * 16
     status = run.read_status()

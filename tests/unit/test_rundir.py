@@ -19,7 +19,7 @@ from conftest import PATIENCE
 from ganlab import rundir
 from ganlab.config import SCHEMA, Config, to_dict
 from ganlab.errors import GanlabError, RunError
-from ganlab.rundir import ACTIVE, LOST_AFTER, Control, Reporter, RunDir, Status, list_runs
+from ganlab.rundir import ACTIVE, LOST_AFTER, Control, Reporter, RunDir, Status, best_of, list_runs, scored
 
 REPO = Path(__file__).parents[2]
 
@@ -122,13 +122,17 @@ def test_events_are_kept_in_order_with_time_and_facts(run: RunDir) -> None:
 
 
 def test_the_best_step_has_the_lowest_score(run: RunDir) -> None:
-    assert run.read_scores() == [] and run.best_step() is None
-    run.append_score({"step": 5, "metric": "m", "score": math.nan})
+    run.append_metrics({"step": 1})
+    assert run.best_step() is None and best_of([]) is None
+    run.append_metrics({"step": 5, "metric": "m", "score": math.nan})
     assert run.best_step() is None  # null is no score
     for step, score in ((10, 3.0), (20, -1.5), (30, -1.5), (40, math.inf), (50, 2.0)):
-        run.append_score({"step": step, "metric": "m", "score": score})
+        run.append_metrics({"step": step, "metric": "m", "score": score})
+        run.append_metrics({"step": step + 1})
         assert run.best_step() == (10 if step == 10 else 20)
-    assert [row["score"] for row in run.read_scores()] == [None, 3.0, -1.5, -1.5, None, 2.0]
+    assert [row["score"] for row in scored(run.read_metrics()[0])] == [3.0, -1.5, -1.5, 2.0]
+    run.append_metrics({"step": 60, "metric": "another", "score": 7.0})
+    assert run.best_step() == 60  # figures of two metrics don't compare
     run.rewind(10)
     assert run.best_step() == 10
 
@@ -138,10 +142,9 @@ def test_the_best_step_has_the_lowest_score(run: RunDir) -> None:
 
 def fill(run: RunDir, *at: int) -> None:
     for step in at:
-        run.append_metrics({"step": step})
-        run.append_score({"step": step, "metric": "m", "score": 100.0 - step})
+        run.append_metrics({"step": step, "metric": "m", "score": 100.0 - step})
         run.append_event("tick", step)
-        for file in (run.sample_file(step), run.snapshot_file(step), run.state_file(step)):
+        for file in (run.sample_file(step), run.pairs_file(step), run.snapshot_file(step), run.state_file(step)):
             file.parent.mkdir(exist_ok=True)
             file.write_text(str(step))
 
@@ -154,11 +157,9 @@ def test_rewind_forgets_what_will_be_computed_again(run: RunDir) -> None:
     fill(run, 0, 5, 10, 15, 20)
     with open(run.path / "metrics.jsonl", "a") as file:
         file.write('{"step": 2')  # the crash after which a run is rewound tore a line
-    for name in ("metrics.jsonl", "scores.jsonl"):
-        assert (run.path / name).exists()
     run.rewind(10)
-    assert steps(run.read_metrics()[0]) == steps(run.read_scores()) == [0, 5, 10]
-    assert numbers(run.samples()) == numbers(run.snapshots()) == [0, 5, 10]
+    assert steps(run.read_metrics()[0]) == [0, 5, 10] and run.best_step() == 10
+    assert numbers(run.samples()) == numbers(run.pairs()) == numbers(run.snapshots()) == [0, 5, 10]
     assert numbers(run.states()) == [0, 5, 10, 15, 20]  # states are dropped by what loads and saves them
     assert steps(run.read_events()) == [0, 5, 10, 15, 20]  # history stays
     run.append_metrics({"step": 11})
@@ -168,12 +169,12 @@ def test_rewind_forgets_what_will_be_computed_again(run: RunDir) -> None:
 def test_rewind_clears_what_a_killed_worker_left_half_written(run: RunDir) -> None:
     """But not in the run's own folder, where readers write their requests in the same way."""
     fill(run, 5)
-    torn = [run.path / folder / ".000010.x.77.88.tmp" for folder in ("samples", "snapshots", "state")]
+    torn = [run.path / folder / ".000010.x.77.88.tmp" for folder in ("samples", "pairs", "snapshots", "state")]
     asked = run.path / ".control.json.77.88.tmp"
     for file in (*torn, asked):
         file.write_bytes(b"half")
     run.rewind(5)
-    assert [file.exists() for file in (*torn, asked)] == [False, False, False, True]
+    assert [file.exists() for file in (*torn, asked)] == [False] * 4 + [True]
     assert numbers(run.samples()) == numbers(run.snapshots()) == numbers(run.states()) == [5]
 
 
@@ -186,7 +187,7 @@ def test_numbered_files_are_in_order_of_their_steps(run: RunDir) -> None:
     """By name, a million comes before 999,999."""
     order = [0, 7, 20, 100, 999_999, 1_000_000, 20_000_000]
     fill(run, *order[::-1])
-    for folder in ("samples", "snapshots", "state"):
+    for folder in ("samples", "pairs", "snapshots", "state"):
         for junk in (".000001.png.77.tmp", "note.png", "000003.txt", "note.safetensors", "-1.png", "1.5.safetensors"):
             (run.path / folder / junk).write_text("-1")
     assert numbers(run.samples()) == numbers(run.snapshots()) == numbers(run.states()) == order

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import streamlit as st
-from PIL import Image
 
 from ganlab import jobs
+from ganlab.alarm import Alarm, alarms
+from ganlab.app.alarms import alarm_badge, alarm_cards, tiles
 from ganlab.app.changes import change_popover, falls_to_zero, fork_popover
 from ganlab.app.charts import MetricsReader, draw_losses, draw_scores, draw_verdicts
 from ganlab.app.setup import set_up
@@ -18,10 +18,12 @@ from ganlab.app.state import keep, label_of, runs, runs_folder, stem_of
 from ganlab.app.widgets import link_to_explore, link_to_measure, show
 from ganlab.config import Config
 from ganlab.errors import GanlabError
-from ganlab.rundir import ACTIVE, RunDir, Status
+from ganlab.rundir import ACTIVE, RunDir, Status, best_of, scored
 
 NEW = "New run"
-LIVE = 1.0  # seconds between two looks at a live run
+LIVE, CALM = 1.0, 3.0  # seconds between two looks at a live run: at its state, and at its charts and pictures
+Rows = list[dict[str, Any]]
+Events = list[dict[str, Any]]
 STATES: dict[
     str, tuple[Literal["blue", "green", "orange", "gray", "violet", "red"], str, str]
 ] = {  # label: (colour, icon, what it means)
@@ -78,47 +80,75 @@ def page() -> None:
 
 
 def _watch(run: RunDir) -> None:
-    """State, buttons, charts and samples; drawn anew twice a second while a worker is alive."""
+    """State, buttons and numbers; alarms, charts and samples. Both are drawn anew while a worker is alive: the second
+    part, which costs the browser more, less often."""
     try:
         config, alive = run.read_config(), run.read_status().alive
     except GanlabError as error:
         st.error(str(error))
         return
-    st.fragment(_live, run_every=LIVE if alive else None)(run, config, alive)
+    for part, seconds in ((_now, LIVE), (_so_far, CALM)):
+        st.fragment(part, run_every=seconds if alive else None)(run, config, alive)
 
 
-def _live(run: RunDir, config: Config, was_alive: bool) -> None:
+def _look(run: RunDir, config: Config, was_alive: bool) -> tuple[Status, Rows, Events, list[Alarm]] | None:
+    """The run as it is: status, lines of metrics, events, alarms; None, with the cause said, where it can't be read."""
     try:
         status = run.read_status()
     except GanlabError as error:
         st.error(str(error))
-        return
+        return None
     if status.alive != was_alive:
-        st.rerun()  # the timer starts or ends with the worker
+        st.rerun()  # the timers start or end with the worker
     events = run.read_events()
-    _head(run, config, status, events)
+    rows = st.session_state.setdefault(f"metrics_{run.path}", MetricsReader()).read(run)
+    judged = (len(rows), rows[-1]["step"] if rows else 0, len(events))  # both parts show the same alarms
+    known = st.session_state.get(f"alarms_{run.path}")
+    if known is None or known[0] != judged:
+        known = st.session_state[f"alarms_{run.path}"] = (judged, alarms(rows, config, events))
+    if status.label == "paused" and status.partial:
+        rows = [*rows, status.partial]
+    return status, rows, events, known[1]
+
+
+def _now(run: RunDir, config: Config, was_alive: bool) -> None:
+    if (seen := _look(run, config, was_alive)) is None:
+        return
+    status, rows, events, found = seen
+    _head(run, config, status, events, rows, found)
     if status.label == "failed":
         st.error(status.error, icon=":material/error:")
     if status.label in ("failed", "interrupted") and (log := jobs.log_tail(run)):
         with st.expander("What the worker printed"):
             st.code(log, language=None)
-    reader = st.session_state.setdefault(f"metrics_{run.path}", MetricsReader())
-    rows = reader.read(run)
-    if status.label == "paused" and status.partial:
-        rows = [*rows, status.partial]
     _numbers(status, rows)
+
+
+def _so_far(run: RunDir, config: Config, was_alive: bool) -> None:
+    if (seen := _look(run, config, was_alive)) is None:
+        return
+    status, rows, events, found = seen
     left, right = st.columns([11, 9], gap="large")
     with left:
-        _charts(run, rows, events, status)
+        alarm_cards(run, config, status, events, rows, found)
+        _charts(rows, events, status, found)
     with right:
         _samples(run, config, status)
 
 
-def _head(run: RunDir, config: Config, status: Status, events: list[dict[str, Any]]) -> None:
+def _head(
+    run: RunDir,
+    config: Config,
+    status: Status,
+    events: list[dict[str, Any]],
+    rows: list[dict[str, Any]],
+    found: list[Alarm],
+) -> None:
     """What it is, how it is, and the buttons that make sense now."""
     colour, icon, meaning = STATES[status.label]
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(status.label.capitalize(), icon=icon, color=colour, help=meaning)
+        alarm_badge(found, rows)
         st.caption(
             f"{config.model} on {stem_of(config.data)}, batch {config.batch_size}, {status.device or 'not started'}"
             + _origin(events),
@@ -228,25 +258,24 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _charts(run: RunDir, rows: list[dict[str, Any]], events: list[dict[str, Any]], status: Status) -> None:
+def _charts(rows: list[dict[str, Any]], events: list[dict[str, Any]], status: Status, found: list[Alarm]) -> None:
     if not rows:
         words = "Two charts grow here: the losses of both networks, and how real D finds pictures."
         st.info(f"{words} The worker is starting." if status.alive else words, icon=":material/show_chart:")
         return
     with st.container(border=True):
         st.markdown("**Loss**", help="Each network's loss falls as the other's rises: it is a game, not a descent.")
-        draw_losses(rows, events)
+        draw_losses(rows, events, found)
     with st.container(border=True):
         st.markdown("**How real D finds pictures**", help="Sigmoid of D's logit, averaged: 1 real, 0 generated.")
-        draw_verdicts(rows, events)
-    if scores := [row for row in run.read_scores() if row["score"] is not None]:
-        best = min(scores, key=lambda row: row["score"])
+        draw_verdicts(rows, events, found)
+    if best := best_of(rows):
         with st.container(border=True):
             st.markdown(
                 f"**Score** (lower is better), best at step {best['step']:,}: {best['score']:.3g}",
                 help=f"{best['metric']}, of the averaged generator. Explore has a snapshot of each scored step.",
             )
-            draw_scores(scores, best, events)
+            draw_scores(scored(rows), best, events, found)
 
 
 def _samples(run: RunDir, config: Config, status: Status) -> None:
@@ -269,11 +298,5 @@ def _samples(run: RunDir, config: Config, status: Status) -> None:
                 format_func=lambda s: f"step {s:,}",
                 help="Go back, and see how it learnt.",
             )
-        show(_tiles(steps[shown], config), 8, width=460, alt=f"64 generated pictures at step {shown}")
+        show(tiles(steps[shown], config), 8, width=460, alt=f"64 generated pictures at step {shown}")
         st.caption(f"Step {shown:,}. The same noise every time.")
-
-
-def _tiles(file: Path, config: Config) -> np.ndarray:
-    """The pictures of a sample grid again, uint8 (N, H, W, C)."""
-    grid = np.asarray(Image.open(file)).reshape(8, config.image_size, 8, config.image_size, config.channels)
-    return grid.swapaxes(1, 2).reshape(64, config.image_size, config.image_size, config.channels)

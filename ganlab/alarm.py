@@ -131,7 +131,7 @@ def _without_twins(found: list[Alarm]) -> list[Alarm]:
     """Of those of one kind that go on, one: what the loop reported, from where its lines began to show it."""
     kept: list[Alarm] = []
     for alarm in found:
-        twin = next((a for a in kept if a.kind == alarm.kind and a.until is alarm.until is None), None)
+        twin = next((a for a in kept if a.kind == alarm.kind and a.until is None and alarm.until is None), None)
         if twin is None:
             kept.append(alarm)
         else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -90,7 +90,7 @@ def alarms(rows: Rows, config: Config, events: Rows = ()) -> list[Alarm]:
         if scores := [row for row in rows if row.get("score") is not None]:
             scored = _Lines(scores, config)
             found += _stretches("collapse", _collapsed(scored), SCORES, scored, config)
-    return sorted(found, key=lambda alarm: alarm.since)
+    return sorted(_without_twins(found), key=lambda alarm: alarm.since)
 
 
 def alarms_of(run: RunDir) -> list[Alarm]:
@@ -125,6 +125,18 @@ class _Lines:
             means[self.window - 1 :] = np.convolve(values, np.full(self.window, 1 / self.window), "valid")
             means[self.window - 1 :][self.steps[: len(values) - self.window + 1] <= STEPS] = np.nan
         return means
+
+
+def _without_twins(found: list[Alarm]) -> list[Alarm]:
+    """Of those of one kind that go on, one: what the loop reported, from where its lines began to show it."""
+    kept: list[Alarm] = []
+    for alarm in found:
+        twin = next((a for a in kept if a.kind == alarm.kind and a.until is None and alarm.until is None), None)
+        if twin is None:
+            kept.append(alarm)
+        else:
+            kept[kept.index(twin)] = replace(twin, since=min(twin.since, alarm.since))
+    return kept
 
 
 # --- checks: bool (N,), whether the window that ends at each line shows it -------------------------------------------

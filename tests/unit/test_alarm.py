@@ -135,6 +135,8 @@ def test_what_the_loop_gave_up_on_is_a_divergence() -> None:
     failed = {"event": "failed", "step": 55, "diverged": True, "error": "Training diverged at step 55: …"}
     assert [a.until for a in alarms(history(5), Config(), [failed])] == [None]
     assert [a.until for a in alarms([], Config(), [failed, {"event": "resumed", "step": 50}])] == [55]
+    exploding = history(5, loss_g=lambda s: 300.0 if s > 20 else 2.0)
+    assert [(a.since, a.until, a.why) for a in alarms(exploding, Config(), [failed])] == [(30, None, failed["error"])]
     assert kinds(history(5), [{**failed, "diverged": False, "error": "The disk is full."}]) == []
     back = {"event": "rolled back", "step": 50, "lost_step": 55, "error": "…"}
     assert [(a.kind, a.since, a.until) for a in alarms([], Config(), [back])] == [("divergence", 55, 55)]

@@ -186,7 +186,7 @@ def test_a_run_killed_anywhere_and_started_again_is_the_same_run(
 
 KILLED = {
     "mnist-5k-dcgan": dict(width=8, batch_size=16),
-    "mnist-sn": dict(width=8, d_width=8, batch_size=8, score="pixel-moments", score_every=20),
+    "mnist-sn": dict(width=8, d_width=8, batch_size=8, score_every=20),
 }
 
 

@@ -113,9 +113,9 @@ def test_g_wins_where_d_puts_its_pictures_first(loss: str) -> None:
 
 
 def test_swings_there_and_back_again_are_an_oscillation() -> None:
-    assert kinds(history(d_order=lambda s: 0.1 if s // 100 % 2 else 0.95)) == ["oscillation"]
-    assert kinds(history(d_order=lambda s: 0.5 if s // 100 % 2 else 0.95)) == []
-    assert kinds(history(d_order=lambda s: 0.1 if s == 500 else 0.95)) == []  # down once and up again
+    assert kinds(history(d_order=lambda s: 0.05 if s // 100 % 2 else 0.95)) == ["oscillation"]
+    assert kinds(history(d_order=lambda s: 0.3 if s // 100 % 2 else 0.95)) == []
+    assert kinds(history(d_order=lambda s: 0.05 if s == 500 else 0.95)) == []  # down once and up again
 
 
 @pytest.mark.parametrize("value", [250.0, -250.0, None, math.nan])

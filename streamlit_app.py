@@ -13,12 +13,20 @@ def train() -> None:
     train.page()
 
 
+def measure() -> None:
+    """Likewise."""
+    from ganlab.app.pages import measure
+
+    measure.page()
+
+
 st.set_page_config(page_title="ganlab", page_icon=str(ICON), layout="wide")
 settle()
 page = st.navigation(
     [
         st.Page(explore.page, title="Explore", icon=":material/explore:", url_path="explore", default=True),
         st.Page(train, title="Train", icon=":material/model_training:", url_path="train"),
+        st.Page(measure, title="Measure", icon=":material/straighten:", url_path="measure"),
     ],
     position="top",
 )

@@ -21,7 +21,7 @@ from ganlab.presets import preset
 from ganlab.render import load_model
 from ganlab.rundir import RunDir, scored
 
-BUDGET = dict(steps=1500, save_every=1500, sample_every=500, score_every=100)
+BUDGET = dict(steps=1500, save_every=1500, sample_every=500, score_every=150)
 BASE = preset("mnist-dcgan").replace(width=32, batch_size=64, **BUDGET)
 ARMS: dict[str, tuple[str, Config]] = {  # arm: (claim, config)
     "dcgan": ("", BASE),

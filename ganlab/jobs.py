@@ -1,13 +1,15 @@
-"""Start, watch, pause, step and stop training workers: processes of their own, `python -m ganlab resume RUN`."""
+"""Start, watch, pause, step and stop workers: processes of their own, `python -m ganlab resume RUN` and `evaluate`."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,23 +42,51 @@ def start(
     run.write_status(
         replace(run.read_status(), state="starting", heartbeat=time.time(), pid=0, device="", error="", eta_s=None)
     )
-    command = [sys.executable, "-m", "ganlab", "resume", str(run.path.resolve()), "--device", device]
+    arguments = ["resume", str(run.path.resolve()), "--device", device]
     if data_root is not None:
-        command += ["--data-root", str(Path(data_root).resolve())]
+        arguments += ["--data-root", str(Path(data_root).resolve())]
+    return _worker(arguments, run.path / "worker.log")
+
+
+def measure(
+    models: Sequence[str], log: Path, *, num: int, seed: int = 0, all_snapshots: bool = False
+) -> subprocess.Popen:
+    """Start a worker that measures models of one data set, one after another, or all snapshots of runs; return at once.
+
+    It outlives the caller, keeps what it finds where `ganlab.evaluate.report` looks, and prints to `log`.
+    """
+    arguments = ["evaluate", models[0], *(["--against", *models[1:]] if models[1:] else [])]
+    arguments += ["--num", str(num), "--seed", str(seed), "--threads", str(_threads())]
+    return _worker([*arguments, *(["--all-snapshots"] if all_snapshots else [])], log)
+
+
+def interrupt(pid: int) -> None:
+    """Ask a process to end, so that it can still say that it did; nothing happens where it has ended already."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+
+
+def _worker(arguments: Sequence[str], log: Path) -> subprocess.Popen:
+    """A process of its own for a command of ganlab, which outlives this one."""
+    command = [sys.executable, "-m", "ganlab", *arguments]
     if nice := shutil.which("nice"):
         command = [nice, "-n", "10", *command]
-    # The page stays quick beside a training: the worker yields to it and leaves it a core.
-    threads = str(max(1, (os.cpu_count() or 1) - 1))
     environment = {
-        "OMP_NUM_THREADS": threads,
+        "OMP_NUM_THREADS": str(_threads()),
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
     }
-    with open(run.path / "worker.log", "ab") as log:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "ab") as file:
         # A session of its own: Ctrl-C in the terminal of the app must not end the training.
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment
+            command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, env=environment
         )
+
+
+def _threads() -> int:
+    """The page stays quick beside a worker: it yields to the page, and leaves it a core."""
+    return max(1, (os.cpu_count() or 1) - 1)
 
 
 def pause(run: RunDir) -> None:
@@ -108,7 +138,12 @@ def wait(run: RunDir, *states: str, timeout: float = 60.0) -> Status:
 
 def log_tail(run: RunDir, num_lines: int = 20) -> str:
     """The last lines that the worker printed: why it died, if it could not say so itself."""
+    return tail(run.path / "worker.log", num_lines)
+
+
+def tail(log: Path, num_lines: int = 20) -> str:
+    """The last lines of a file; none if there is no file."""
     try:
-        return "\n".join((run.path / "worker.log").read_text(errors="replace").splitlines()[-num_lines:])
+        return "\n".join(log.read_text(errors="replace").splitlines()[-num_lines:])
     except FileNotFoundError:
         return ""

@@ -1,20 +1,26 @@
 """Make a released model of a finished run: `python -m tools.release RUN --name NAME`.
 
-Writes checkpoints/NAME: generator.safetensors (the averaged generator, fp16), config.json, card.json, samples.png.
+Writes checkpoints/NAME: generator.safetensors (the averaged generator, fp16), config.json, card.json, samples.png, and
+evaluations/: how good it is, for those who have not the data. Without RUN only the evaluation is made anew.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import json
 import platform
+import re
 import shutil
 from datetime import date
 from pathlib import Path
 
+import numpy as np
+
 from ganlab import catalog, export, render
 from ganlab.config import to_dict
+from ganlab.evaluate.measure import evaluate
 from ganlab.files import write_atomic
 from ganlab.rundir import RunDir
 
@@ -64,6 +70,27 @@ def release(run: RunDir, name: str) -> Path:
     return folder
 
 
+def measure(name: str) -> Path:
+    """Write checkpoints/NAME/evaluations, in place of what is there; takes the data, and a minute or two."""
+    kept = catalog.CHECKPOINTS / name / "evaluations"
+    shutil.rmtree(kept, ignore_errors=True)
+    report = evaluate(catalog.load(name))
+    write_atomic(kept / report.folder.name / "result.json", (report.folder / "result.json").read_bytes())
+    write_atomic(kept / report.folder.name / "pictures.npz", with_one_neighbour(report.pictures()))
+    return kept
+
+
+def with_one_neighbour(pictures: dict[str, np.ndarray]) -> bytes:
+    """The pictures of an evaluation with the nearest training picture of each alone: a few, not a part of the data."""
+    kept = {
+        name: array[:, :1] if re.match("(wall|best|strangest)_(pixels|features)", name) else array
+        for name, array in pictures.items()
+    }
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **kept)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -74,7 +101,9 @@ def _processor() -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path)
+    parser.add_argument("run", type=Path, nargs="?")
     parser.add_argument("--name", required=True)
     arguments = parser.parse_args()
-    print(release(RunDir(arguments.run), arguments.name))
+    if arguments.run is not None:
+        print(release(RunDir(arguments.run), arguments.name))
+    print(measure(arguments.name))

@@ -95,7 +95,15 @@ def anchors(model: Model, names: Mapping[str, str], width: int, label: str | Non
     return seeds, label
 
 
-def segments(label: str, options: Sequence[Choice], default: Choice, key: str, *, hide_label: bool = False) -> Choice:
+def segments(
+    label: str,
+    options: Sequence[Choice],
+    default: Choice,
+    key: str,
+    *,
+    hide_label: bool = False,
+    help: str | None = None,
+) -> Choice:
     """One of a few options, all in sight, bound to the URL parameter `key`."""
     chosen = st.segmented_control(
         label,
@@ -104,6 +112,7 @@ def segments(label: str, options: Sequence[Choice], default: Choice, key: str, *
         required=True,
         key=key,
         bind="query-params",
+        help=help,
         label_visibility="collapsed" if hide_label else "visible",
         width="stretch",
     )
@@ -185,8 +194,8 @@ def unusable(
     return [f"`{name}={value[:40].replace('`', ' ')}`" for name, value in params.items() if not is_fine(name, value)]
 
 
-def model_facts(model: Model) -> None:
-    """A line of badges: data set, network, step, size; each explains itself under the pointer."""
+def model_facts(model: Model, name: str) -> None:
+    """A line of badges: data set, network, step, size; each explains itself under the pointer. And how good it is."""
     config, step, size = model.config, model.facts.get("step"), model.program.num_parameters
     facts = [
         (Path(config.data).name, "photo_library", f"What it learnt from. {_about_data(config)}"),
@@ -196,9 +205,10 @@ def model_facts(model: Model) -> None:
         else None,
         (_short(size), "memory", f"It has {size:,} parameters: numbers set in training, and all that it knows."),
     ]
-    with st.container(horizontal=True, gap="xsmall"):
+    with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
         for label, icon, help in filter(None, facts):
             st.badge(label, icon=f":material/{icon}:", color="gray", help=help)
+        link_to_measure(name)
 
 
 def _about_data(config: Config) -> str:
@@ -248,6 +258,35 @@ def script(model: str, *lines: str) -> str:
     used = [name for name in ("export", "latent", "render") if any(f"{name}." in line for line in lines)]
     head = f"from pathlib import Path\n\nimport ganlab\nfrom ganlab import {', '.join(used)}\n\n"
     return head + "\n".join([f"model = ganlab.load({model!r})", *lines])
+
+
+def link_to_explore(name: str, step: int | None = None) -> None:
+    """A link to Explore with this model: a released one, or a run at a step, else its newest."""
+    from ganlab.app.pages import explore
+
+    page = st.Page(explore.page, title="Explore", url_path="explore", default=True)
+    query = {"model": name} if step is None else {"model": name, "step": str(step)}
+    st.page_link(page, label="Open in Explore", icon=":material/explore:", query_params=query)
+
+
+def link_to_measure(name: str) -> None:
+    """A link to Measure with this model chosen."""
+
+    def measure() -> None:  # imported when it is opened: it takes pandas and Altair
+        from ganlab.app.pages import measure
+
+        measure.page()
+
+    page = st.Page(measure, title="Measure", url_path="measure")
+    st.page_link(page, label="Open in Measure", icon=":material/straighten:", query_params={"models": name})
+
+
+def link_to_train(run: RunDir) -> None:
+    """A link to the page on which this run is watched."""
+    from ganlab.app.pages import train
+
+    page = st.Page(train.page, title="Train", url_path="train")
+    st.page_link(page, label=f"{run.name} in Train", icon=":material/model_training:", query_params={"run": run.name})
 
 
 def empty(title: str, promise: str) -> None:

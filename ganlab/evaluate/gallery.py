@@ -15,6 +15,13 @@ Further: `real` (64, H, W, C), real_indices and real_classes (64,), drawn at ran
 `duplicates` (p, 2, H, W, C), duplicates_seeds (p, 2), duplicates_classes (p, 2), duplicates_distances (p,): the closest
 pairs of generated pictures by features, p <= 16, whether they are under the threshold or not.
 
+What is near and what is not:
+
+    test_pixels_distances, test_features_distances   (n,), n <= 500: of real pictures that are not the model's training
+                                                     pictures (the floor's), the distances to their nearest training
+                                                     picture; what comes nearer than nearly all of them may be a copy
+    real_features_distances                          (n,): of some reference pictures, the distance to the nearest other
+
 Labels and asked classes count the classes of the data and of the model; they are -1 where there are none.
 """
 
@@ -29,7 +36,7 @@ from ganlab.data import Dataset
 from ganlab.evaluate.generate import Generated, Progress
 from ganlab.evaluate.metrics import realism
 from ganlab.evaluate.neighbours import closest_pairs, nearest
-from ganlab.evaluate.reference import Reference
+from ganlab.evaluate.reference import STRANGERS, Reference
 from ganlab.files import write_atomic
 
 WALL, SHOWN, PAIRS, NEAREST = 64, 16, 16, 5
@@ -64,6 +71,8 @@ def save_gallery(
     arrays |= {"duplicates_seeds": seeds[both], "duplicates_classes": of_each["classes"][both]}
     chosen = np.random.default_rng([int(seeds[0]), 4]).permutation(len(train))[:WALL]
     arrays |= {"real": train.images[chosen], "real_indices": chosen, "real_classes": _labels(train)[chosen]}
+    arrays |= {f"test_{space}_distances": distances for space, distances in reference.strangers.items()}
+    arrays["real_features_distances"] = held.distances[:STRANGERS, 0]
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     write_atomic(path, buffer.getvalue())

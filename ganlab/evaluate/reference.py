@@ -18,9 +18,11 @@ from ganlab.evaluate.extractors import CHUNK, Extractor, choose
 from ganlab.evaluate.figures import NEIGHBOURS, Figure, Held, figures
 from ganlab.evaluate.generate import Progress
 from ganlab.evaluate.metrics import KernelSums, class_histogram, kernel_sums, moments
-from ganlab.evaluate.neighbours import duplicate_threshold, neighbour_distances
+from ganlab.evaluate.neighbours import duplicate_threshold, nearest, neighbour_distances
 from ganlab.evaluate.report import PROTOCOL, Subject, digest
 from ganlab.files import write_atomic
+
+STRANGERS = 500  # pictures of the floor whose nearest training pictures are looked for
 
 
 class Seen(NamedTuple):
@@ -40,7 +42,8 @@ class Reference(NamedTuple):
 
     extractor: the network. train: all training pictures; seen: how the network sees them. held: what the figures need
     of those that they are computed against. floor, ceiling: figures by family. split, floor_split, floor_num: which
-    pictures the reference and the floor are of.
+    pictures the reference and the floor are of. strangers: of some pictures of the floor, the distances (n,) to their
+    nearest training picture by "pixels" and by "features".
     """
 
     extractor: Extractor
@@ -52,6 +55,7 @@ class Reference(NamedTuple):
     split: str
     floor_split: str
     floor_num: int
+    strangers: dict[str, np.ndarray]
 
 
 def open_reference(
@@ -74,16 +78,18 @@ def open_reference(
         half = len(train) // 2
         rows, rest = order[:half][:num], order[half:][:num]
         split, floor_split, others = "a half of train", "the other half of train", seen.of(rest)
+        strangers = side.strangers(train, seen, train.images[rest[:STRANGERS]], others, itself=1)
     else:
         rows, rest = order[:num], np.random.default_rng([seed, 2]).permutation(len(test))[:num]
         split, floor_split, others = "train", "test", side.seen(test, "test", 0.45, 0.55).of(rest)
+        strangers = side.strangers(train, seen, test.images[rest[:STRANGERS]], others)
     if min(len(rows), len(rest)) <= NEIGHBOURS:
         raise DataError(
             f"{about.data} has too few pictures to measure against: {len(rows)}, and {len(rest)} to compare those "
             "with. Some hundreds are needed, better thousands."
         )
     held, floor, ceiling = side.held(train, seen, np.sort(rows), others)
-    return Reference(extractor, train, seen, held, floor, ceiling, split, floor_split, len(rest))
+    return Reference(extractor, train, seen, held, floor, ceiling, split, floor_split, len(rest), strangers)
 
 
 class _Side:
@@ -109,6 +115,20 @@ class _Side:
             keep_arrays(file, kept, self.data_root)
         said = as_seen(data.labels, data.classes, self.extractor)
         return Seen(kept["features"], kept["classes"].astype(np.int64), said)
+
+    def strangers(
+        self, train: Dataset, seen: Seen, images: np.ndarray, others: Seen, itself: int = 0
+    ) -> dict[str, np.ndarray]:
+        """How near pictures of the floor come to a training picture; what comes nearer may be a copy. `itself`: 1 where
+        they are training pictures, each of which is nearest to itself."""
+        file = f"strangers/{digest(*self.key, self.num, self.seed)}.npz"
+        if kept := load_arrays(file, self.data_root, {"pixels", "features"}):
+            return kept
+        self.progress("looking how near real pictures come to each other", 0.55)
+        looked_at = {"pixels": (images, train.images), "features": (others.features[: len(images)], seen.features)}
+        found = {space: nearest(*both, itself + 1)[0][:, itself] for space, both in looked_at.items()}
+        keep_arrays(file, found, self.data_root)
+        return found
 
     def held(
         self, train: Dataset, seen: Seen, rows: np.ndarray, others: Seen

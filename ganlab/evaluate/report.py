@@ -7,6 +7,8 @@ date:
     result.json    the figures; see `Report`
     pictures.npz   the pictures; see `ganlab.evaluate.gallery`
 
+Those of released models lie in `checkpoints/<name>/evaluations/<key>/` and are found first.
+
 All are written whole. A file that is missing or damaged means that the evaluation is made again.
 """
 
@@ -26,6 +28,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
+from ganlab import catalog
 from ganlab.data import cache, identity, root_of
 from ganlab.evaluate.extractors import candidates
 from ganlab.files import write_atomic
@@ -161,7 +164,8 @@ def folder_of(model: Model, data: str = "", *, num: int = NUM, seed: int = 0, da
     nets = sorted(net.hash for net in candidates(about.data, about.shape))
     key = digest(PROTOCOL, model.sha256, nets, identity(about.data, **about.options), "train", num, seed)
     folders = [root / "evaluations" / key for root in cache.directories(root_of(data_root))]
-    return next((folder for folder in folders if os.path.isdir(folder)), folders[0])
+    released = [file.parent for file in catalog.CHECKPOINTS.glob(f"*/evaluations/{key}/result.json")]
+    return next((folder for folder in [*released, *folders] if os.path.isdir(folder)), folders[0])
 
 
 def find_report(

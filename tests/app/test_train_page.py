@@ -214,7 +214,7 @@ def test_start_watch_pause_step_resume_stop(runs: Path) -> None:
     app.run()
     assert not app.exception
     assert {"Resume", "Step", "Fork"} <= {b.label for b in app.button}
-    assert [link.proto.label for link in app.get("page_link")] == ["Open in Explore"]
+    assert [link.proto.label for link in app.get("page_link")] == ["Open in Explore", "Open in Measure"]
 
 
 def test_attaches_to_a_run_that_another_process_trains(runs: Path, tiny: Config) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.spatial
 import scipy.special
 from conftest import write_generator
 from prdc import compute_prdc
@@ -296,6 +297,22 @@ def test_the_nearest_training_pictures_are_the_nearest_of_all(made: Report) -> N
             indices = p[f"{name}_{space}_indices"]
             np.testing.assert_array_equal(p[f"{name}_{space}"], train.images[indices])
             np.testing.assert_array_equal(p[f"{name}_{space}_classes"], train.labels[indices])
+
+
+def test_how_near_real_pictures_come_to_others(made: Report) -> None:
+    """The digits have no test split: those of the other half are held against all, but not against themselves."""
+    p, train = made.pictures(), open_dataset("mnist-5k")
+    other = np.random.default_rng([0, 1]).permutation(len(train))[len(train) // 2 :][:NUM]
+    net = choose("mnist-5k", (28, 28, 1), train.classes, 1)
+    spaces = {"pixels": train.images.reshape(len(train), -1) / 255, "features": net.look(train.images)[0].astype(float)}
+    for space, every in spaces.items():
+        apart = scipy.spatial.distance.cdist(every[other], every)
+        apart[np.arange(len(other)), other] = np.inf
+        np.testing.assert_allclose(p[f"test_{space}_distances"], apart.min(axis=1), rtol=1e-5, atol=1e-5)
+    half = np.sort(np.random.default_rng([0, 1]).permutation(len(train))[: len(train) // 2][:NUM])
+    among = scipy.spatial.distance.cdist(spaces["features"][half], spaces["features"][half])
+    np.fill_diagonal(among, np.inf)
+    np.testing.assert_allclose(p["real_features_distances"], among.min(axis=1), rtol=1e-5, atol=1e-5)
 
 
 def test_best_and_strangest_are_the_ends_of_one_ranking(made: Report) -> None:

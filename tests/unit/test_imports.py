@@ -38,7 +38,7 @@ LAW = {
     "losses": [],
     "augment": [],
     "schedules": [],
-    "evaluate": ["data", "errors", "files", "render", "rundir", "weights"],
+    "evaluate": ["catalog", "data", "errors", "files", "render", "rundir", "weights"],
     "inception": ["data", "errors", "evaluate", "files", "render"],
     "ema": [],
     "distributed": [],

@@ -203,7 +203,7 @@ def page() -> None:
             return
         _complain(asked, names, model.classes)
         with head:
-            widgets.model_facts(model)
+            widgets.model_facts(model, name)
         _look(model, name)
 
 

@@ -15,13 +15,15 @@ from ganlab.app.changes import change_popover, falls_to_zero, fork_popover
 from ganlab.app.charts import MetricsReader, draw_losses, draw_scores, draw_verdicts
 from ganlab.app.setup import set_up
 from ganlab.app.state import keep, label_of, runs, runs_folder, stem_of
-from ganlab.app.widgets import show
+from ganlab.app.widgets import link_to_explore, link_to_measure, show
 from ganlab.config import Config
 from ganlab.errors import GanlabError
 from ganlab.rundir import ACTIVE, RunDir, Status, best_of, scored
 
 NEW = "New run"
-LIVE = 1.0  # seconds between two looks at a live run
+LIVE, CALM = 1.0, 3.0  # seconds between two looks at a live run: at its state, and at its charts and pictures
+Rows = list[dict[str, Any]]
+Events = list[dict[str, Any]]
 STATES: dict[
     str, tuple[Literal["blue", "green", "orange", "gray", "violet", "red"], str, str]
 ] = {  # label: (colour, icon, what it means)
@@ -78,36 +80,54 @@ def page() -> None:
 
 
 def _watch(run: RunDir) -> None:
-    """State, buttons, charts and samples; drawn anew twice a second while a worker is alive."""
+    """State, buttons and numbers; alarms, charts and samples. Both are drawn anew while a worker is alive: the second
+    part, which costs the browser more, less often."""
     try:
         config, alive = run.read_config(), run.read_status().alive
     except GanlabError as error:
         st.error(str(error))
         return
-    st.fragment(_live, run_every=LIVE if alive else None)(run, config, alive)
+    for part, seconds in ((_now, LIVE), (_so_far, CALM)):
+        st.fragment(part, run_every=seconds if alive else None)(run, config, alive)
 
 
-def _live(run: RunDir, config: Config, was_alive: bool) -> None:
+def _look(run: RunDir, config: Config, was_alive: bool) -> tuple[Status, Rows, Events, list[Alarm]] | None:
+    """The run as it is: status, lines of metrics, events, alarms; None, with the cause said, where it can't be read."""
     try:
         status = run.read_status()
     except GanlabError as error:
         st.error(str(error))
-        return
+        return None
     if status.alive != was_alive:
-        st.rerun()  # the timer starts or ends with the worker
+        st.rerun()  # the timers start or end with the worker
     events = run.read_events()
-    reader = st.session_state.setdefault(f"metrics_{run.path}", MetricsReader())
-    rows = reader.read(run)
-    found = alarms(rows, config, events)
+    rows = st.session_state.setdefault(f"metrics_{run.path}", MetricsReader()).read(run)
+    judged = (len(rows), rows[-1]["step"] if rows else 0, len(events))  # both parts show the same alarms
+    known = st.session_state.get(f"alarms_{run.path}")
+    if known is None or known[0] != judged:
+        known = st.session_state[f"alarms_{run.path}"] = (judged, alarms(rows, config, events))
+    if status.label == "paused" and status.partial:
+        rows = [*rows, status.partial]
+    return status, rows, events, known[1]
+
+
+def _now(run: RunDir, config: Config, was_alive: bool) -> None:
+    if (seen := _look(run, config, was_alive)) is None:
+        return
+    status, rows, events, found = seen
     _head(run, config, status, events, rows, found)
     if status.label == "failed":
         st.error(status.error, icon=":material/error:")
     if status.label in ("failed", "interrupted") and (log := jobs.log_tail(run)):
         with st.expander("What the worker printed"):
             st.code(log, language=None)
-    if status.label == "paused" and status.partial:
-        rows = [*rows, status.partial]
     _numbers(status, rows)
+
+
+def _so_far(run: RunDir, config: Config, was_alive: bool) -> None:
+    if (seen := _look(run, config, was_alive)) is None:
+        return
+    status, rows, events, found = seen
     left, right = st.columns([11, 9], gap="large")
     with left:
         alarm_cards(run, config, status, events, rows, found)
@@ -163,7 +183,7 @@ def _buttons(run: RunDir, config: Config, status: Status, events: list[dict[str,
         change_popover(run, config, events)
     fork_popover(run, config, status, events)
     if run.snapshots():
-        _link_to_explore(run)
+        _links(run)
 
 
 def _train_longer(run: RunDir, config: Config, status: Status) -> None:
@@ -192,16 +212,13 @@ def _button(label: str, icon: str, act: Callable[[], Any], *, primary: bool = Fa
             st.rerun()
 
 
-def _link_to_explore(run: RunDir) -> None:
-    """A link, as only on a link's click the browser ends the timer before it asks for the other page.
+def _links(run: RunDir) -> None:
+    """Links, as only on a link's click the browser ends the timer before it asks for the other page.
 
     With `st.switch_page` the timer goes on meanwhile, and its last request can bring this page back, half drawn.
     """
-    from ganlab.app.pages import explore
-
-    page = st.Page(explore.page, title="Explore", url_path="explore", default=True)
-    query = {"model": str(run.path)}
-    st.page_link(page, label="Open in Explore", icon=":material/explore:", query_params=query)
+    link_to_explore(str(run.path))
+    link_to_measure(str(run.path))
 
 
 def _numbers(status: Status, rows: list[dict[str, Any]]) -> None:

@@ -73,14 +73,16 @@ def evaluate_command(argv: list[str], started: float) -> None:
             write_atomic(out, to_json(found))
             print(f"\n{out}")
 
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # an end that can still be told of
+    ends = (signal.SIGINT, signal.SIGTERM)  # ends that can still be told of; the first is ignored in the background
+    before = {number: signal.signal(number, signal.default_int_handler) for number in ends}
     try:
         tyro.cli(evaluate, args=argv, prog="python -m ganlab evaluate")
     except KeyboardInterrupt:
         print("ganlab: interrupted; what was finished is kept.", file=sys.stderr)
         sys.exit(130)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _models(names: Sequence[str], data: str, num: int | None, options: dict[str, Any]) -> list[dict[str, Any]]:

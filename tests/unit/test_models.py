@@ -14,7 +14,7 @@ from ganlab.config import FAMILIES, Config
 from ganlab.errors import ConfigError
 from ganlab.models import build_discriminator, build_generator, num_parameters, sample_prior
 from ganlab.models.layers import BatchNorm, ConditionalBatchNorm, Head
-from ganlab.presets import PRESETS
+from ganlab.presets import BROKEN, PRESETS
 
 CLASSES = ("cat", "dog", "frog")
 LABELS = torch.tensor([0, 1, 2, 2, 1, 0])
@@ -536,8 +536,8 @@ COUNTS = {
 }
 
 
-def test_every_preset_is_counted() -> None:
-    assert set(COUNTS) == set(PRESETS)
+def test_every_published_preset_is_counted() -> None:
+    assert set(COUNTS) == set(PRESETS) - set(BROKEN)
 
 
 @pytest.mark.parametrize("name", COUNTS)

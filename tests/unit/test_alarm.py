@@ -209,7 +209,7 @@ def test_advice_follows_what_has_been_changed_on_the_way() -> None:
 
 SHORT: dict[str, dict[str, Any]] = {  # as far as it takes
     "broken-learning-rate": dict(steps=250, score="none"),
-    "broken-strong-d": dict(steps=420, score="none"),
+    "broken-strong-d": dict(steps=500, score="none"),
     "broken-weak-d": dict(steps=420, score="none"),
     "broken-collapse": dict(steps=1400),
 }

@@ -1,4 +1,4 @@
-"""What tutorials say of GANs, measured: `python -m benchmarks.claims`. The findings are in docs/claims.md.
+"""What tutorials say of GANs, measured: `python -m benchmarks.claims`. Prints a table, and draws the curves.
 
 Each arm differs from the base in what a claim is about, and is trained for the same number of steps of 64 real
 pictures, with three seeds. Trainings are ordinary runs and evaluations are kept by content: whoever is interrupted

@@ -42,7 +42,7 @@ def choose_data() -> Chosen:
     classes = st.multiselect(
         "Classes", info.classes, placeholder="All", key=f"classes_{name}", help="Learn only some of them."
     )
-    return Chosen(name, (info.image_size, info.channels), tuple(classes), has_classes=True)
+    return Chosen(name, (info.image_size, info.channels), tuple(classes), has_classes=bool(info.classes))
 
 
 def _label(name: str) -> str:

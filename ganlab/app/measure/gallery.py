@@ -175,8 +175,7 @@ def _neighbours(wall: Wall, kind: str, place: int) -> None:
             st.caption(f"Realism {number(float(arrays[f'{kind}_realism'][place]))}", help=REALISM)
         with right, st.container(horizontal=True, gap="large"):
             for space, (label, about) in SPACES.items():
-                near = arrays[f"{kind}_{space}"][place]
-                with st.container(width=TILE * len(near), gap="xsmall"):
+                with st.container(width=5 * TILE, gap="xsmall"):
                     _row(wall.report, arrays, kind, place, space, label, about)
 
 
@@ -188,10 +187,12 @@ def _row(report: Report, arrays: Arrays, kind: str, place: int, space: str, labe
     distances = arrays[f"{kind}_{space}_distances"][place]
     indices = arrays[f"{kind}_{space}_indices"][place]
     st.markdown(f"**{label}**", help=about)
+    alone = len(near) == 1  # in what comes with a released model
     alt = f"The {len(near)} nearest training pictures {label.lower()}, at distances from {number(float(distances[0]))}"
-    show(near, len(near), width=TILE * len(near), alt=alt)
+    show(near, len(near), width=130 if alone else TILE * len(near), alt=alt)
     st.caption(
-        f"Distances {', '.join(number(float(d)) for d in distances)}. The nearest is training picture {indices[0]:,}."
+        f"Distance{'' if alone else 's'} {', '.join(number(float(d)) for d in distances)}. The nearest is training "
+        f"picture {indices[0]:,}."
     )
     if (held_out := arrays.get(f"test_{space}_distances")) is not None and len(held_out):
         said, suspect = nearness(float(distances[0]), held_out.tolist())

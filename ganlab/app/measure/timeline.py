@@ -16,7 +16,7 @@ from ganlab.app.measure.words import METRICS, SHARES, plain
 from ganlab.app.state import keep, runs_folder, workers
 from ganlab.app.widgets import link_to_train
 from ganlab.evaluate.timeline import NUM, read_timeline
-from ganlab.rundir import RunDir
+from ganlab.rundir import RunDir, scored
 
 LOOK = 2.0  # seconds
 OFFERED = ("fd", "precision", "recall", "coverage", "agreement", "class_kl", "duplicates")
@@ -90,24 +90,18 @@ def _measured(measured: dict[str, Rows]) -> None:
 def _scores(runs: Sequence[RunDir]) -> None:
     """What the training itself noted, where it was asked for scores."""
     st.markdown("**Over training time**")
-    scored = {run.name: scores_of(run) for run in runs}
+    with_scores = {run.name: scored(run.read_metrics()[0]) for run in runs}
     points = [
         {"run": name, "step": row["step"], "value": row["score"]}
-        for name, rows in scored.items()
+        for name, rows in with_scores.items()
         for row in thin(rows, ["score"])
     ]
     if not points:
         st.caption("A curve appears here once the snapshots of a run are measured: when was it best?")
         return
-    names = sorted({row["metric"] for rows in scored.values() for row in rows})
-    _draw(points, tuple(scored), None, False, "Score over steps")
+    names = sorted({row["metric"] for rows in with_scores.values() for row in rows})
+    _draw(points, tuple(with_scores), None, False, "Score over steps")
     st.caption(f"Scores that the training noted ({', '.join(names)}); lower is better.")
-
-
-def scores_of(run: RunDir) -> Rows:
-    """The lines of a run's metrics that carry a score of the newest kind."""
-    rows = [row for row in run.read_metrics()[0] if row.get("score") is not None]
-    return [row for row in rows if row["metric"] == rows[-1]["metric"]]
 
 
 def _offer(run: RunDir, at_work: bool) -> None:

@@ -209,8 +209,8 @@ def test_advice_follows_what_has_been_changed_on_the_way() -> None:
 
 SHORT: dict[str, dict[str, Any]] = {  # as far as it takes
     "broken-learning-rate": dict(steps=250, score="none"),
-    "broken-strong-d": dict(steps=450, score="none"),
-    "broken-weak-d": dict(steps=450, score="none"),
+    "broken-strong-d": dict(steps=500, score="none"),
+    "broken-weak-d": dict(steps=420, score="none"),
     "broken-collapse": dict(steps=1400),
 }
 
@@ -244,7 +244,7 @@ QUIET: dict[str, dict[str, Any]] = {  # healthy presets, narrower where they wou
 def test_a_healthy_preset_raises_none(name: str, tmp_path: Path) -> None:
     """From its first steps to where every check that looks at lines has had its say, and with two scores."""
     run = run_of(
-        preset(name).replace(data="mnist-5k", steps=420, score_every=210, **QUIET[name]), tmp_path / name, None
+        preset(name).replace(data="mnist-5k", steps=400, score_every=200, **QUIET[name]), tmp_path / name, None
     )
     assert run.read_status().state == "done" and alarms_of(run) == []
     assert sum("score" in row for row in run.read_metrics()[0]) == 2

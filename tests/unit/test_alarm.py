@@ -211,7 +211,7 @@ SHORT: dict[str, dict[str, Any]] = {  # as far as it takes
     "broken-learning-rate": dict(steps=250, score="none"),
     "broken-strong-d": dict(steps=500, score="none"),
     "broken-weak-d": dict(steps=420, score="none"),
-    "broken-collapse": dict(steps=1400),
+    "broken-collapse": dict(steps=1200, score_every=100),
 }
 
 
@@ -235,8 +235,8 @@ QUIET: dict[str, dict[str, Any]] = {  # healthy presets, narrower where they wou
     "mnist-5k-dcgan": dict(width=32),  # at a quarter of the width D does win
     "mnist-dcgan-dropout": dict(width=16, batch_size=32),
     "mnist-wgan-gp": dict(width=8, batch_size=16, d_steps=2),
-    "mnist-sn": dict(width=8, d_width=8, batch_size=32),
-    "mnist-rpgan": dict(width=8, d_width=8, batch_size=32),
+    "mnist-sn": dict(width=8, d_width=8, batch_size=16),
+    "mnist-rpgan": dict(width=8, d_width=8, batch_size=16),
 }
 
 

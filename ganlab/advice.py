@@ -124,10 +124,7 @@ def remedy(kind: Kind, config: Config) -> tuple[str, dict[str, Any]]:
     if kind == "g-wins":
         return "Let D learn faster: twice its step size.", {"d_learning_rate": _rate(2 * d_rate)}
     if kind == "collapse":
-        noise = min(config.instance_noise + 0.1, 1.0)
-        return "Blur what D sees with a little noise, so that G need not flee to one picture.", {
-            "instance_noise": noise
-        }
+        return "Blur what D sees with a little noise, so that G need not flee to one picture.", _more_noise(config)
     changes = {"learning_rate": _rate(g_rate / 4)}
     if config.d_learning_rate is not None:
         changes["d_learning_rate"] = _rate(d_rate / 4)

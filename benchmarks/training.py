@@ -21,7 +21,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from ganlab.checkpoint import save_generator, save_state
+from ganlab.checkpoint import save_snapshot, save_state
 from ganlab.config import Config
 from ganlab.data import DATASETS, open_dataset
 from ganlab.loop import pick_device
@@ -132,7 +132,7 @@ def saving(name: str, device: torch.device) -> None:
         run = RunDir(folder)
 
         def save() -> None:
-            save_generator(run.snapshot_file(trainer.step), trainer)
+            save_snapshot(run, trainer)
             save_state(run, trainer, 0.0)
 
         step_s, save_s = seconds_of(trainer.train_step, 20), seconds_of(save, 10)

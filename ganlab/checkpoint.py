@@ -1,15 +1,16 @@
-"""Saving and finding the exact training state, and the averaged generator as a file that the app renders."""
+"""Saving and finding the exact training state, and both networks as files that run without torch."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
+import torch
+from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from ganlab.errors import RunError, WeightsError
 from ganlab.rundir import RunDir
 from ganlab.trainer import Trainer
-from ganlab.weights import GENERATOR, STATE, load_arrays, save_arrays
+from ganlab.weights import DISCRIMINATOR, GENERATOR, STATE, load_arrays, save_arrays
 
 
 def save_state(run: RunDir, trainer: Trainer, seconds: float) -> None:
@@ -45,15 +46,32 @@ def load_newest_state(run: RunDir, trainer: Trainer) -> float | None:
     return None
 
 
-def save_generator(path: Path, trainer: Trainer) -> None:
-    """Write the averaged generator's weights and statistics, as `ganlab.program` reads them.
+def save_snapshot(run: RunDir, trainer: Trainer) -> None:
+    """Write the averaged generator, and D as it is, as `ganlab.program` reads them.
 
     As fp16, half the size; a picture differs by at most a grey level or so.
     """
-    arrays = {
-        name: tensor.detach().cpu().numpy().astype(np.float16)
-        for name, tensor in trainer.G_ema.state_dict().items()
-        if not name.endswith("num_batches_tracked")
+    for file, kind, arrays in (
+        (run.discriminator_file(trainer.step), DISCRIMINATOR, arrays_at_rest(trainer.D)),
+        (run.snapshot_file(trainer.step), GENERATOR, arrays_at_rest(trainer.G_ema)),
+    ):
+        halves = {name: array.astype(np.float16) for name, array in arrays.items()}
+        facts = {"step": trainer.step, "images": trainer.images_seen}
+        save_arrays(file, halves, kind=kind, config=trainer.config, facts=facts)
+
+
+@torch.no_grad()
+def arrays_at_rest(network: nn.Module) -> dict[str, np.ndarray]:
+    """Weights and statistics by name, each weight divided by its spectral norm where it has one."""
+    training = network.training
+    network.eval()  # in training a look at such a weight would improve the estimate of its norm
+    tensors = {
+        name: tensor
+        for name, tensor in network.state_dict().items()
+        if not name.endswith("num_batches_tracked") and ".parametrizations." not in name
     }
-    facts = {"step": trainer.step, "images": trainer.images_seen}
-    save_arrays(path, arrays, kind=GENERATOR, config=trainer.config, facts=facts)
+    for name, module in network.named_modules():
+        if is_parametrized(module, "weight"):
+            tensors[f"{name}.weight"] = module.weight  # type: ignore[assignment]
+    network.train(training)
+    return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}

@@ -80,7 +80,7 @@ def _copy_history(run: RunDir, new: RunDir, step: int) -> None:
     new.path.mkdir(parents=True, exist_ok=True)
     if (metrics := run.path / "metrics.jsonl").exists():
         shutil.copyfile(metrics, new.path / metrics.name)
-    for file in [*run.samples(), *run.pairs(), *run.snapshots()]:
+    for file in [*run.samples(), *run.pairs(), *run.snapshots(), *run.discriminators()]:
         (new.path / file.parent.name).mkdir(exist_ok=True)
         shutil.copyfile(file, new.path / file.parent.name / file.name)
     new.rewind(step)

@@ -210,7 +210,7 @@ class _Loop:
                 self._roll_back(error)
 
     def _steps(self) -> None:
-        """Done? -> requests -> tick, maybe with a score -> samples -> save -> break if done -> ONE step. Then again."""
+        """Done? -> requests -> tick, maybe with a score -> samples -> save or snapshot -> break if done -> ONE step."""
         trainer, requests, recorder = self.trainer, self.requests, self.recorder
         while True:
             self._obey()
@@ -224,6 +224,8 @@ class _Loop:
                 recorder.sample()
             if step % config.save_every == 0 or done or requests.command != "run":
                 self._save()
+            elif is_due(step, config.save_every):
+                recorder.snapshot()
             if done or requests.command == "stop":
                 break
             if requests.command == "pause":
@@ -277,7 +279,7 @@ class _Loop:
 
 
 def is_due(step: int, every: int) -> bool:
-    """Whether a grid is due: at powers of two while all is new, then each `every` steps."""
+    """Whether a grid or a snapshot is due: at powers of two while all is new, then each `every` steps."""
     return step % every == 0 or (step < every and step & (step - 1) == 0)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ganlab.checkpoint import save_generator, save_state
+from ganlab.checkpoint import save_snapshot, save_state
 from ganlab.data import Dataset
 from ganlab.errors import Diverged
 from ganlab.export import save_image
@@ -98,7 +98,7 @@ class Recorder:
             self.event("scoring", **scorer.facts())
             self.introduced = True
         save_image(self.run.pairs_file(step), grid(found.pairs.reshape(-1, *pictures.shape[1:]), found.pairs.shape[1]))
-        save_generator(self.run.snapshot_file(step), self.trainer)
+        self._keep()
         return found.row
 
     def checked_statistics(self) -> dict[str, float]:
@@ -129,15 +129,24 @@ class Recorder:
             pictures = to_uint8(self.trainer.fixed_samples()).transpose(0, 2, 3, 1)
             save_image(file, grid(pictures, columns=8))
 
-    def save(self) -> None:
-        """Save the exact state and a snapshot, and never a broken one."""
+    def snapshot(self) -> None:
+        """Both networks as they are now, and never broken ones."""
         trainer = self.trainer
         self.checked_statistics()
         largest = trainer.largest_weight()
         if not largest < MAX_WEIGHT:
             what = f"reached {largest:.3g}" if math.isfinite(largest) else "is no longer a number"
             raise self._divergence(f"a weight {what}")
-        trainer.world.average(trainer.sums)
         if self.leads:
-            save_generator(self.run.snapshot_file(trainer.step), trainer)
-            save_state(self.run, trainer, self.elapsed())
+            self._keep()
+
+    def save(self) -> None:
+        """A snapshot, and the exact state."""
+        self.snapshot()
+        self.trainer.world.average(self.trainer.sums)
+        if self.leads:
+            save_state(self.run, self.trainer, self.elapsed())
+
+    def _keep(self) -> None:
+        if not self.run.snapshot_file(self.trainer.step).exists():
+            save_snapshot(self.run, self.trainer)

@@ -90,7 +90,7 @@ class RunDir:
     status.json      state, heartbeat, step, error              events.jsonl    starts, pauses, changes, errors
     control.json     what readers ask                           samples/        the same fixed noise over time
     state/           exact training state, the newest two       pairs/          of scored pictures, the closest pairs
-    snapshots/       the averaged generator over time
+    snapshots/       the averaged generator over time           discriminators/ D at each of these
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -226,10 +226,16 @@ class RunDir:
         rows, _ = self.read_metrics()
         if (file := self.path / "metrics.jsonl").exists():
             write_atomic(file, "".join(_json_line(row) for row in rows if row["step"] <= step).encode())
-        for file in [*self.samples(), *self.pairs(), *self.snapshots()]:
+        for file in [*self.samples(), *self.pairs(), *self.snapshots(), *self.discriminators()]:
             if int(file.stem) > step:
                 file.unlink()
-        for folder in ("samples", "pairs", "snapshots", "state"):  # where nobody but the worker writes
+        for folder in (
+            "samples",
+            "pairs",
+            "snapshots",
+            "discriminators",
+            "state",
+        ):  # the worker's own
             for file in (self.path / folder).glob(".*.tmp"):
                 file.unlink()
 
@@ -243,6 +249,9 @@ class RunDir:
 
     def snapshot_file(self, step: int) -> Path:
         return self.path / "snapshots" / f"{step:06d}.safetensors"
+
+    def discriminator_file(self, step: int) -> Path:
+        return self.path / "discriminators" / f"{step:06d}.safetensors"
 
     def state_file(self, step: int) -> Path:
         return self.path / "state" / f"{step:06d}.safetensors"
@@ -258,6 +267,10 @@ class RunDir:
     def snapshots(self) -> list[Path]:
         """Snapshots of the averaged generator, oldest first."""
         return self._numbered("snapshots", ".safetensors")
+
+    def discriminators(self) -> list[Path]:
+        """D beside each snapshot, oldest first."""
+        return self._numbered("discriminators", ".safetensors")
 
     def states(self) -> list[Path]:
         """Files of exact training state, oldest first."""

@@ -21,6 +21,7 @@ from ganlab.errors import ConfigError, WeightsError
 from ganlab.files import write_atomic
 
 GENERATOR = "ganlab-generator"
+DISCRIMINATOR = "ganlab-discriminator"
 STATE = "ganlab-state"
 
 

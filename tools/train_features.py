@@ -2,14 +2,16 @@
 
 A plain convolutional classifier: blocks of two 3x3 convolutions with batch norm, global max pooling, a linear layer.
 Nesterov SGD with a triangular learning rate after David Page ("How to train your ResNet", 2018), label smoothing,
-random shifts and, for clothes and CIFAR-10, mirrors; the first filters of CIFAR-10's whiten its patches. Batch norm is
-folded into the convolutions before the weights are written, so that whoever reads them needs no torch.
+random shifts and, for clothes and CIFAR-10, mirrors by turns (Jordan, "94% on CIFAR-10 in 3.29 seconds", 2024); the
+first filters of CIFAR-10's whiten its patches. Batch norm is folded into the convolutions before the weights are
+written, so that whoever reads them needs no torch. Whoever is interrupted types the same command.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import time
 from pathlib import Path
 
@@ -20,13 +22,14 @@ from torch.nn import functional as F
 
 from ganlab.data import DATASETS, open_dataset
 from ganlab.evaluate.features import FEATURES, FOLDER
+from ganlab.files import write_atomic
 from ganlab.trainer import has_bfloat16
 from ganlab.weights import save_arrays
 
 RECIPES: dict[str, dict] = {
     "mnist":         dict(name="mnistnet", widths=(16, 32, 64), epochs=12, batch=500, rate=0.3, flip=False, shift=2),
     "fashion-mnist": dict(name="fashionnet", widths=(32, 64, 128), epochs=14, batch=500, rate=0.3, flip=True, shift=2),
-    "cifar10":       dict(name="cifarnet", widths=(64, 128, 256), epochs=14, batch=100, rate=0.1, flip=True, shift=2),
+    "cifar10":       dict(name="cifarnet", widths=(64, 128, 256), epochs=24, batch=100, rate=0.1, flip=True, shift=2),
 }  # fmt: skip
 MOMENTUM, DECAY, SMOOTHING = 0.9, 5e-4, 0.1
 
@@ -97,6 +100,25 @@ def accuracy(net: Net, images: torch.Tensor, labels: torch.Tensor) -> float:
     return float(sum(hits)) / len(labels)  # type: ignore[arg-type]
 
 
+def keep(
+    file: Path, net: Net, optimiser: torch.optim.Optimizer, random: torch.Generator, epochs: int, minutes: float
+) -> None:
+    """What it takes to go on after so many epochs."""
+    parts = {"net": net.state_dict(), "optimiser": optimiser.state_dict(), "random": random.get_state()}
+    buffer = io.BytesIO()
+    torch.save({**parts, "epochs": epochs, "minutes": minutes}, buffer)
+    write_atomic(file, buffer.getvalue())
+
+
+def load(file: Path, net: Net, optimiser: torch.optim.Optimizer, random: torch.Generator) -> tuple[int, float]:
+    """Go back to what `keep` wrote: (epochs done, minutes so far)."""
+    kept = torch.load(file, weights_only=True)
+    net.load_state_dict(kept["net"])
+    optimiser.load_state_dict(kept["optimiser"])
+    random.set_state(kept["random"])
+    return kept["epochs"], kept["minutes"]
+
+
 def save(net: Net, data: str, accuracy: float, minutes: float, seed: int) -> None:
     recipe, arrays = RECIPES[data], net.arrays()
     digest = hashlib.sha256()
@@ -133,13 +155,16 @@ def train(data: str, root: Path | None, seed: int) -> None:
     optimiser = torch.optim.SGD(
         net.parameters(), lr=recipe["rate"], momentum=MOMENTUM, nesterov=True, weight_decay=DECAY
     )
-    start, step, fast = time.time(), 0, has_bfloat16(torch.device("cpu"))
-    for epoch in range(recipe["epochs"]):
+    mirrored = torch.rand(len(images), 1, 1, 1, generator=random) < 0.5
+    state = Path(f"runs/{recipe['name']}-{seed}.pt")
+    first, minutes = load(state, net, optimiser, random) if state.exists() else (0, 0.0)
+    step, fast = first * (len(images) // recipe["batch"]), has_bfloat16(torch.device("cpu"))
+    start = time.time() - 60 * minutes
+    for epoch in range(first, recipe["epochs"]):
         net.train()
         moved = shifted(images, recipe["shift"], random)
         if recipe["flip"]:
-            mirrored = torch.rand(len(images), generator=random) < 0.5
-            moved = torch.where(mirrored[:, None, None, None], moved.flip(3), moved)
+            moved = torch.where(mirrored ^ bool(epoch % 2), moved.flip(3), moved)
         for index in torch.randperm(len(images), generator=random).split(recipe["batch"]):
             optimiser.param_groups[0]["lr"] = recipe["rate"] * float(np.interp(step / steps, [0, 0.25, 1], [0, 1, 0]))
             with torch.autocast("cpu", torch.bfloat16, enabled=fast):
@@ -151,6 +176,7 @@ def train(data: str, root: Path | None, seed: int) -> None:
             step += 1
         minutes, share = (time.time() - start) / 60, accuracy(net, test_images, test_labels)
         print(f"epoch {epoch + 1}: {100 * share:.2f}% of the test pictures, {minutes:.1f} minutes", flush=True)
+        keep(state, net, optimiser, random, epoch + 1, minutes)
     save(net, data, share, minutes, seed)
 
 

@@ -29,7 +29,8 @@ def test_an_unchanged_fork_ends_as_its_parent_did(parent: RunDir, tmp_path: Path
     assert (new.read_status().label, new.read_status().step, new.read_status().total_steps) == ("stopped", 5, 12)
     assert [row["step"] for row in new.read_metrics()[0]] == [3]
     assert [int(f.stem) for f in new.samples()] == [0, 1, 2, 4]
-    assert [int(f.stem) for f in new.snapshots()] == [0, 3, 5]
+    assert [int(f.stem) for f in new.snapshots()] == [0, 1, 2, 3, 4, 5]
+    assert [f.name for f in new.discriminators()] == [f.name for f in new.snapshots()]
     assert [int(f.stem) for f in new.pairs()] == [3] and new.best_step() == 3
     assert_same_run(train(new.read_config(), new.path, device="cpu"), parent)
 

@@ -28,13 +28,13 @@ from ganlab import catalog, cli, export, jobs, loop, recorder, requests, rundir,
 from ganlab.config import Config
 from ganlab.errors import ConfigError, Diverged, RunError, WeightsError
 from ganlab.loop import is_due, resume, score_is_due, train
-from ganlab.models import build_generator, sample_prior
+from ganlab.models import build_discriminator, build_generator, sample_prior
 from ganlab.presets import preset
 from ganlab.render import load_model
 from ganlab.rundir import RunDir
 from ganlab.scores import Findings, Scorer
 from ganlab.trainer import FIXED, Trainer, generator_of
-from ganlab.weights import STATE, load_arrays
+from ganlab.weights import DISCRIMINATOR, STATE, load_arrays
 
 FACTS = ("step", "images", "count")
 
@@ -252,7 +252,7 @@ def test_as_many_states_are_kept_as_asked_for(keep: int, tiny: Config, tmp_path:
     config = tiny.replace(model="mlp", save_every=2, keep_states=keep)
     run = train(config, tmp_path / "run")
     assert [int(f.stem) for f in run.states()] == [8, 10, 12][-keep:]
-    assert [int(f.stem) for f in run.snapshots()] == [0, 2, 4, 6, 8, 10, 12]
+    assert [int(f.stem) for f in run.snapshots()] == [0, 1, 2, 4, 6, 8, 10, 12]
 
 
 def test_a_good_state_is_not_dropped_for_damaged_later_ones(tiny: Config, tmp_path: Path) -> None:
@@ -308,7 +308,8 @@ def test_exploded_weights_are_never_saved(
     run = RunDir(tmp_path / "run")
     with pytest.raises(Diverged, match=what):
         train(tiny.replace(log_every=100), run.path)
-    assert [int(f.stem) for f in run.states()] == [int(f.stem) for f in run.snapshots()] == [0, 5]
+    assert [int(f.stem) for f in run.states()] == [0, 5]
+    assert [int(f.stem) for f in run.snapshots()] == [0, 1, 2, 4, 5]
     assert run.read_status().state == "failed"
 
 
@@ -586,7 +587,8 @@ def test_run_directory_holds_what_was_promised(tiny: Config, tmp_path: Path) -> 
     run = train(tiny, tmp_path / "run")
     assert [row["step"] for row in run.read_metrics()[0]] == [3, 6, 9, 12]
     assert [int(f.stem) for f in run.samples()] == [0, 1, 2, 4, 8, 12]
-    assert [int(f.stem) for f in run.snapshots()] == [0, 5, 10, 12]
+    assert [int(f.stem) for f in run.snapshots()] == [0, 1, 2, 4, 5, 10, 12]
+    assert [f.name for f in run.discriminators()] == [f.name for f in run.snapshots()]
     assert [int(f.stem) for f in run.states()] == [10, 12]
     wanted = {"step", "images", "epoch", "seconds", "images_per_s", "loss_d", "loss_g", "d_real", "d_fake", "d_order",
               "penalty", "grad_g", "grad_d"}  # fmt: skip
@@ -615,6 +617,24 @@ def test_snapshot_draws_what_the_averaged_generator_draws(tiny: Config, tmp_path
         expected = network(torch.from_numpy(z)).add(1).mul(127.5).permute(0, 2, 3, 1).numpy()
     drawn = load_model(run.snapshots()[-1]).generate(z)
     assert np.abs(drawn - expected).max() <= 1.0
+
+
+@pytest.mark.parametrize(("family", "plain_norm"), [("mlp", "none"), ("dcgan", "batch"), ("sn-conv", "none")])
+def test_the_saved_discriminator_judges_as_the_trained_one(
+    family: str, plain_norm: Any, tiny: Config, tmp_path: Path
+) -> None:
+    """Spectral norms are divided out: a plain network with these weights gives the logits of the one in training."""
+    config = tiny.replace(model=family, width=8)
+    run = train(config, tmp_path / "run")
+    judge, plain = (build_discriminator(config.replace(d_norm=norm)).eval() for norm in ("default", plain_norm))
+    judge.load_state_dict({k[2:]: torch.from_numpy(v) for k, v in newest_state(run).items() if k[:2] == "D."})
+    arrays = load_arrays(run.discriminators()[-1], kind=DISCRIMINATOR)[0]
+    missing, unknown = plain.load_state_dict({k: torch.from_numpy(v).float() for k, v in arrays.items()}, strict=False)
+    assert not unknown and all(name.endswith("num_batches_tracked") for name in missing)
+    pictures = torch.rand(16, 1, 28, 28) * 2 - 1
+    with torch.no_grad():
+        wanted = judge(pictures)
+        np.testing.assert_allclose(plain(pictures), wanted, rtol=0, atol=5e-3 * max(1.0, float(wanted.abs().max())))
 
 
 def test_is_due() -> None:

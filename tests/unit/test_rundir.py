@@ -144,7 +144,8 @@ def fill(run: RunDir, *at: int) -> None:
     for step in at:
         run.append_metrics({"step": step, "metric": "m", "score": 100.0 - step})
         run.append_event("tick", step)
-        for file in (run.sample_file(step), run.pairs_file(step), run.snapshot_file(step), run.state_file(step)):
+        files = (run.sample_file, run.pairs_file, run.snapshot_file, run.discriminator_file, run.state_file)
+        for file in (of(step) for of in files):
             file.parent.mkdir(exist_ok=True)
             file.write_text(str(step))
 
@@ -160,6 +161,7 @@ def test_rewind_forgets_what_will_be_computed_again(run: RunDir) -> None:
     run.rewind(10)
     assert steps(run.read_metrics()[0]) == [0, 5, 10] and run.best_step() == 10
     assert numbers(run.samples()) == numbers(run.pairs()) == numbers(run.snapshots()) == [0, 5, 10]
+    assert numbers(run.discriminators()) == [0, 5, 10]
     assert numbers(run.states()) == [0, 5, 10, 15, 20]  # states are dropped by what loads and saves them
     assert steps(run.read_events()) == [0, 5, 10, 15, 20]  # history stays
     run.append_metrics({"step": 11})
@@ -169,12 +171,13 @@ def test_rewind_forgets_what_will_be_computed_again(run: RunDir) -> None:
 def test_rewind_clears_what_a_killed_worker_left_half_written(run: RunDir) -> None:
     """But not in the run's own folder, where readers write their requests in the same way."""
     fill(run, 5)
-    torn = [run.path / folder / ".000010.x.77.88.tmp" for folder in ("samples", "pairs", "snapshots", "state")]
+    folders = ("samples", "pairs", "snapshots", "discriminators", "state")
+    torn = [run.path / folder / ".000010.x.77.88.tmp" for folder in folders]
     asked = run.path / ".control.json.77.88.tmp"
     for file in (*torn, asked):
         file.write_bytes(b"half")
     run.rewind(5)
-    assert [file.exists() for file in (*torn, asked)] == [False] * 4 + [True]
+    assert [file.exists() for file in (*torn, asked)] == [False] * 5 + [True]
     assert numbers(run.samples()) == numbers(run.snapshots()) == numbers(run.states()) == [5]
 
 

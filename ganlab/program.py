@@ -1,15 +1,15 @@
-"""A generator as layers with folded weights: what onnxruntime, an exported file and a browser can run.
+"""A network as layers with folded weights: what onnxruntime, an exported file and a browser can run.
 
-Each family is written once in torch (`ganlab.models`) and once here, from the same weights. Batch norm at rest is a
-scale and a shift of each feature; where these are the same for all classes, the layer before takes them in.
+Each network is written once in torch (`ganlab.models`) and once as a program (`ganlab.generators`,
+`ganlab.discriminators`), from the same weights. Batch norm at rest is a scale and a shift of each feature; where these
+are the same for all classes, the layer before takes them in.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -18,9 +18,7 @@ from ganlab.config import Config
 from ganlab.errors import WeightsError
 
 BATCH_NORM_EPS = 1e-5  # torch's default, with which the weights were trained
-# Features from the smallest map to the picture's size: multiples of width, thirds of it for sn-resnet.
-DCGAN, SN_CONV = (4, 2, 1), {28: (4, 2, 1), 32: (6, 4, 2, 1)}
-SN_RESNET = {28: (10, 6, 3), 32: (10, 10, 6, 3)}
+Shape = tuple[int, ...]  # of one picture, or of its features: without N
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,15 +31,16 @@ class Linear:
 
 @dataclass(frozen=True, eq=False)
 class Conv:
-    """Convolution: weight (out, in, k, k), bias (out,); stride 1, zeros around that keep height and width."""
+    """Convolution: weight (out, in, k, k), bias (out,); zeros around, that keep height and width at stride 1, k odd."""
 
     weight: np.ndarray
     bias: np.ndarray
+    stride: int = 1
 
     @property
     def padding(self) -> int:
         """Zeros on every side."""
-        return self.weight.shape[-1] // 2
+        return (self.weight.shape[-1] - 1) // 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,10 +62,18 @@ class Affine:
 
 
 @dataclass(frozen=True, eq=False)
-class Reshape:
-    """(N, C*H*W) -> (N, C, H, W)."""
+class Dot:
+    """(N, F) -> (N,): the sum of x * weight, plus bias (1,). weight: (F,), or a table (K, F) of each class's own."""
 
-    shape: tuple[int, int, int]
+    weight: np.ndarray
+    bias: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Reshape:
+    """(N, C*H*W) -> (N, C, H, W), or the other way round."""
+
+    shape: Shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,27 +90,48 @@ class Upsample:
 
 
 @dataclass(frozen=True, eq=False)
+class MeanPool:
+    """(N, C, H, W) -> (N, C, H/2, W/2): means of 2 x 2."""
+
+
+@dataclass(frozen=True, eq=False)
+class SumPlaces:
+    """(N, C, H, W) -> (N, C)."""
+
+
+@dataclass(frozen=True, eq=False)
+class ClassMaps:
+    """(N, C, H, W) -> (N, C + K, H, W): behind the channels, a constant map of each class's weight in y.
+
+    `shape`: of the maps, (K, H, W).
+    """
+
+    shape: Shape
+
+
+@dataclass(frozen=True, eq=False)
 class Residual:
-    """body(x) + shortcut(x), which have the same shape."""
+    """body(x) + shortcut(x), which have the same shape. An empty shortcut is x itself."""
 
     body: tuple[Layer, ...]
     shortcut: tuple[Layer, ...]
 
 
 Weighted = Linear | Conv | ConvTranspose
-Layer = Linear | Conv | ConvTranspose | Affine | Reshape | Activation | Upsample | Residual
+Layer = Weighted | Affine | Dot | Reshape | Activation | Upsample | MeanPool | SumPlaces | ClassMaps | Residual
 
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """z (N, latent_dim) -> pictures (N, C, H, W) in [-1, 1], layer by layer.
+    """x (N, *input_shape) -> (N, *output_shape), layer by layer.
 
-    Of a conditional generator it takes class weights y (N, num_classes) as well, of which each row sums to 1: one-hot
-    for one class, or a mixture. A table (num_classes, F) is then looked up as y @ table.
+    A generator: z (latent_dim,) -> pictures (C, H, W) in [-1, 1]. A discriminator: pictures -> logits (), above 0 for
+    "real". A conditional one takes class weights y (N, num_classes) as well, of which each row sums to 1: one-hot for
+    one class, or a mixture. A table (num_classes, F) is then looked up as y @ table.
     """
 
-    latent_dim: int
-    image_shape: tuple[int, int, int]
+    input_shape: Shape
+    output_shape: Shape
     num_classes: int  # 0: unconditional
     layers: tuple[Layer, ...]
 
@@ -111,6 +139,17 @@ class Program:
     def num_parameters(self) -> int:
         """Numbers in all arrays, after folding."""
         return sum(array.size for array in arrays_of(self.layers))
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of one picture: two for each multiplication by a weight and the addition after it.
+
+        Every place where a kernel stands counts in full, those beyond the border too. Looking up the class,
+        activations, pooling and the sums of residuals do not count.
+        """
+        shape, multiplications = _after(self.layers, self.input_shape)
+        assert shape == self.output_shape
+        return 2 * multiplications
 
 
 def arrays_of(layers: Iterable[Layer]) -> Iterator[np.ndarray]:
@@ -122,22 +161,54 @@ def arrays_of(layers: Iterable[Layer]) -> Iterator[np.ndarray]:
             yield from (value for value in vars(layer).values() if isinstance(value, np.ndarray))
 
 
-def build_program(config: Config, arrays: Mapping[str, np.ndarray]) -> Program:
-    """The program of a trained generator, from its config and its state dict (fp16 or fp32).
+def _after(layers: Iterable[Layer], shape: Shape) -> tuple[Shape, int]:
+    """The shape after the layers, and the multiplications by a weight on the way, of one picture."""
+    total = 0
+    for layer in layers:
+        match layer:
+            case Linear():
+                shape, count = (len(layer.weight),), layer.weight.size
+            case Conv(weight=weight, stride=stride, padding=padding):
+                sides = [(side + 2 * padding - weight.shape[-1]) // stride + 1 for side in shape[1:]]
+                shape, count = (len(weight), *sides), weight.size * math.prod(sides)
+            case ConvTranspose(weight=weight, stride=stride, padding=padding):
+                count = weight.size * math.prod(shape[1:])
+                sides = [(side - 1) * stride - 2 * padding + weight.shape[-1] for side in shape[1:]]
+                shape = (weight.shape[1], *sides)
+            case Affine():
+                count = math.prod(shape)
+            case Dot():
+                shape, count = (), math.prod(shape)
+            case Residual():
+                _, beside = _after(layer.shortcut, shape)
+                shape, count = _after(layer.body, shape)
+                count += beside
+            case _:
+                shape, count = _reshaped(layer, shape), 0
+        total += count
+    return shape, total
 
-    Raises WeightsError that names the array that is missing, unknown, of another shape, or not finite.
-    """
-    if config.conditioning != "none" and not config.classes:
-        raise WeightsError(f"conditioning is {config.conditioning!r}, but the config names no classes.")
-    reader = _Arrays(arrays)
-    network = _Network(config, reader)
-    _FAMILIES[config.model](network)
-    reader.expect_all_taken()
-    image_shape = (config.channels, config.image_size, config.image_size)
-    return Program(config.latent_dim, image_shape, config.num_classes, tuple(network.layers))
+
+def _reshaped(layer: Layer, shape: Shape) -> Shape:
+    """The shape after a layer that has no weights."""
+    match layer:
+        case Reshape():
+            return layer.shape
+        case Upsample():
+            return (shape[0], 2 * shape[1], 2 * shape[2])
+        case MeanPool():
+            return (shape[0], shape[1] // 2, shape[2] // 2)
+        case SumPlaces():
+            return shape[:1]
+        case ClassMaps():
+            return (shape[0] + layer.shape[0], *shape[1:])
+    return shape
 
 
-class _Arrays:
+# --- from a file's arrays ------------------------------------------------------------------------------------------
+
+
+class Arrays:
     """The arrays of a file, handed out once each and checked."""
 
     def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
@@ -175,55 +246,35 @@ class _Arrays:
             )
 
 
-class _Network:
+class Network:
     """Layers put one after another, each with its arrays. `name`s are those of the modules in torch."""
 
-    def __init__(self, config: Config, arrays: _Arrays) -> None:
+    def __init__(self, config: Config, arrays: Arrays) -> None:
         self.config, self.arrays = config, arrays
-        self.plain = config.norms[0] == "none"
         self.layers: list[Layer] = []
 
-    def first(self, name: str, m: int, bias: bool = True) -> None:
-        """Linear, from z and perhaps the class beside it to `m` features: a class's weights become its bias."""
-        n, k = self.config.latent_dim, self.config.num_classes if self.config.conditioning == "concat" else 0
-        weight, constant = self.arrays.take(f"{name}.weight", m, n + k), self._bias(name, m, bias)
-        table = np.ascontiguousarray(constant + weight[:, n:].T) if k else constant
-        self.layers.append(Linear(weight[:, :n].copy(), table))
+    def add(self, *layers: Layer) -> None:
+        self.layers += layers
 
     def linear(self, name: str, n: int, m: int) -> None:
-        self.layers.append(Linear(self.arrays.take(f"{name}.weight", m, n), self._bias(name, m)))
+        self.add(Linear(self.arrays.take(f"{name}.weight", m, n), self.bias(name, m)))
 
-    def conv(self, name: str, n: int, m: int, kernel: int) -> None:
+    def conv(self, name: str, n: int, m: int, kernel: int, stride: int = 1, bias: bool = True) -> None:
         weight = self.arrays.take(f"{name}.weight", m, n, kernel, kernel)
-        self.layers.append(Conv(weight, self._bias(name, m)))
+        self.add(Conv(weight, self.bias(name, m, bias), stride))
 
-    def grow(self, name: str, n: int, m: int, kernel: int, bias: bool) -> None:
-        """Transposed convolution that doubles height and width (less 1 if the kernel is 3)."""
-        weight = self.arrays.take(f"{name}.weight", n, m, kernel, kernel)
-        self.layers.append(ConvTranspose(weight, self._bias(name, m, bias), stride=2, padding=1))
-
-    def _bias(self, name: str, m: int, there: bool = True) -> np.ndarray:
+    def bias(self, name: str, m: int, there: bool = True) -> np.ndarray:
         return self.arrays.take(f"{name}.bias", m) if there else np.zeros(m, np.float32)
 
-    def norm(self, name: str, features: int, last: bool = False) -> None:
-        """G's norm, if the config has one here: into the layer before where it can be, else a layer of its own."""
-        if self.plain or (last and self.config.norms[0] != "batch-all"):
-            return
-        num_classes = self.config.num_classes if self.config.conditioning == "projection" else 0
+    def batch_norm(self, name: str, features: int, num_classes: int = 0) -> None:
+        """A batch norm: into the layer before where it can be, else a layer of its own."""
         norm = self.arrays.batch_norm(name, features, num_classes)
         at = -2 if self.layers and isinstance(self.layers[-1], Reshape) else -1
         before = self.layers[at] if self.layers else None
         if isinstance(before, Weighted) and not num_classes:
             self.layers[at] = _folded(before, norm)
         else:
-            self.layers.append(norm)
-
-    def act(self) -> None:
-        leaky = self.config.g_activation == "leaky-relu"
-        self.layers.append(Activation("leaky-relu", self.config.leaky_slope) if leaky else Activation("relu"))
-
-    def add(self, *layers: Layer) -> None:
-        self.layers += layers
+            self.add(norm)
 
 
 def _folded(layer: Weighted, norm: Affine) -> Weighted:
@@ -235,80 +286,7 @@ def _folded(layer: Weighted, norm: Affine) -> Weighted:
     return replace(layer, weight=layer.weight * per_output, bias=layer.bias * scale + shift)
 
 
-def _mlp(net: _Network) -> None:
-    config = net.config
-    shape = (config.channels, config.image_size, config.image_size)
-    sizes = [*[config.width] * config.hidden_layers, math.prod(shape)]
-    net.first("layers.0", sizes[0])
-    net.norm("norms.0", sizes[0])
-    for i, (n, m) in enumerate(pairwise(sizes), start=1):
-        net.act()
-        net.linear(f"layers.{i}", n, m)
-        net.norm(f"norms.{i}", m, last=i == config.hidden_layers)
-    net.add(Activation("tanh"), Reshape(shape))
-
-
-def _smallest(net: _Network, features: int, start: int, bias: bool) -> None:
-    net.first("project", features * start**2, bias)
-    net.add(Reshape((features, start, start)))
-
-
-def _dcgan(net: _Network) -> None:
-    config = net.config
-    features = [config.width * n for n in DCGAN]
-    kernels = [3 if config.image_size == 28 else 4, 4, 4]
-    _smallest(net, features[0], 4, net.plain)
-    for i, (n, m, kernel) in enumerate(zip(features, [*features[1:], config.channels], kernels, strict=True)):
-        net.norm(f"norms.{i}", n)
-        net.act()
-        net.grow(f"ups.{i}", n, m, kernel, bias=net.plain or i == len(features) - 1)
-    net.norm("last_norm", config.channels, last=True)
-    net.add(Activation("tanh"))
-
-
-def _sn_conv(net: _Network) -> None:
-    config = net.config
-    features = [config.width * n for n in SN_CONV[config.image_size]]
-    _smallest(net, features[0], config.image_size >> (len(features) - 1), net.plain)
-    for i, n in enumerate(features):
-        net.norm(f"norms.{i}", n)
-        net.act()
-        if i < len(features) - 1:
-            net.grow(f"ups.{i}", n, features[i + 1], 4, net.plain)
-    net.conv("last", features[-1], config.channels, 3)
-    net.norm("last_norm", config.channels, last=True)
-    net.add(Activation("tanh"))
-
-
-def _sn_resnet(net: _Network) -> None:
-    config = net.config
-    features = [config.width * n // 3 for n in SN_RESNET[config.image_size]]
-    _smallest(net, features[0], config.image_size >> (len(features) - 1), True)
-    for i, (n, m) in enumerate(pairwise(features)):
-        net.add(_up_block(config, net.arrays, f"blocks.{i}", n, m))
-    net.norm("norm", features[-1])
-    net.act()
-    net.conv("last", features[-1], config.channels, 3)
-    net.add(Activation("tanh"))
-
-
-def _up_block(config: Config, arrays: _Arrays, name: str, n: int, m: int) -> Residual:
-    body, shortcut = _Network(config, arrays), _Network(config, arrays)
-    body.norm(f"{name}.norm1", n)
-    body.act()
-    body.add(Upsample())
-    body.conv(f"{name}.conv1", n, m, 3)
-    body.norm(f"{name}.norm2", m)
-    body.act()
-    body.conv(f"{name}.conv2", m, m, 3)
-    shortcut.conv(f"{name}.shortcut", n, m, 1)
-    shortcut.add(Upsample())
-    return Residual(tuple(body.layers), tuple(shortcut.layers))
-
-
-_FAMILIES: dict[str, Callable[[_Network], None]] = {
-    "mlp": _mlp,
-    "dcgan": _dcgan,
-    "sn-conv": _sn_conv,
-    "sn-resnet": _sn_resnet,
-}
+def expect_classes(config: Config) -> None:
+    """Raises WeightsError where a conditional network has no classes."""
+    if config.conditioning != "none" and not config.classes:
+        raise WeightsError(f"conditioning is {config.conditioning!r}, but the config names no classes.")

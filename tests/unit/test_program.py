@@ -21,6 +21,7 @@ from torch import nn
 
 from ganlab.config import Config, from_dict
 from ganlab.errors import ConfigError, WeightsError
+from ganlab.generators import generator_program
 from ganlab.models import FAMILIES as NETWORKS
 from ganlab.models import build_generator
 from ganlab.models.dcgan import stages
@@ -38,7 +39,6 @@ from ganlab.program import (
     Residual,
     Upsample,
     arrays_of,
-    build_program,
 )
 from ganlab.render import load_model
 
@@ -127,7 +127,7 @@ def arrays_in(module: nn.Module, dtype: type = np.float32) -> dict[str, np.ndarr
 
 
 def program_of(config: Config) -> Program:
-    return build_program(config, arrays_in(random_generator(config)))
+    return generator_program(config, arrays_in(random_generator(config)))
 
 
 def load_torch(config: Config, arrays: dict[str, np.ndarray]) -> nn.Module:
@@ -162,7 +162,7 @@ def one_hot(labels: np.ndarray) -> np.ndarray:
 @every_config
 def test_onnxruntime_draws_what_torch_draws(config):
     module = random_generator(config)
-    model = to_onnx(build_program(config, arrays_in(module)))
+    model = to_onnx(generator_program(config, arrays_in(module)))
     pictures = []
     for labels in ([0], [0, 1, 2, 2, 1]):
         z, y = draw(len(labels), config.latent_dim), np.array(labels) if config.num_classes else None
@@ -196,7 +196,7 @@ def with_mixture(module: nn.Module, config: Config, weights: np.ndarray) -> nn.M
 )
 def test_classes_can_be_mixed(config):
     module, z = random_generator(config), draw(3, config.latent_dim)
-    model = to_onnx(build_program(config, arrays_in(module)))
+    model = to_onnx(generator_program(config, arrays_in(module)))
     y = np.array([[0.5, 0.25, 0.25], [0, 0.1, 0.9], [0, 1, 0]], np.float32)
     images = run_onnx(model, z, y)
     for i, weights in enumerate(y):
@@ -209,7 +209,7 @@ def test_half_precision_arrays_are_accepted(family):
     config = small(model=family)
     arrays = arrays_in(random_generator(config), np.float16)
     z = draw(5, config.latent_dim)
-    images = run_onnx(to_onnx(build_program(config, arrays)), z)
+    images = run_onnx(to_onnx(generator_program(config, arrays)), z)
     np.testing.assert_allclose(images, run_torch(load_torch(config, arrays), z), rtol=0, atol=1e-4)
 
 
@@ -218,7 +218,7 @@ def test_building_leaves_the_arrays_as_they_were(family):
     config = small(model=family, conditioning="concat", g_norm="batch")
     arrays = arrays_in(random_generator(config))
     before = {name: array.copy() for name, array in arrays.items()}
-    build_program(config, arrays)
+    generator_program(config, arrays)
     assert arrays.keys() == before.keys()
     for name in before:
         np.testing.assert_array_equal(arrays[name], before[name])
@@ -268,8 +268,8 @@ def kinds(layers: tuple[Layer, ...]) -> list[type]:
 @every_config
 def test_the_program_says_what_it_takes_and_gives(config):
     program = program_of(config)
-    assert program.image_shape == (config.channels, config.image_size, config.image_size)
-    assert (program.latent_dim, program.num_classes) == (6, config.num_classes)
+    assert program.output_shape == (config.channels, config.image_size, config.image_size)
+    assert (program.input_shape, program.num_classes) == ((6,), config.num_classes)
     assert all(array.dtype == np.float32 and array.flags.c_contiguous for array in arrays_of(program.layers))
     assert program.num_parameters == sum(array.size for array in arrays_of(program.layers))
 
@@ -299,7 +299,7 @@ def test_a_class_beside_z_is_a_bias_of_the_first_layer(family):
 def test_every_family_has_networks_and_a_program():
     assert set(FAMILIES) == set(NETWORKS)
     for family in FAMILIES:
-        assert program_of(small(model=family)).image_shape == (1, 28, 28)
+        assert program_of(small(model=family)).output_shape == (1, 28, 28)
 
 
 @pytest.mark.parametrize("width", [8, 16])
@@ -368,13 +368,13 @@ def test_a_missing_array_is_named(fitting):
     config, arrays = fitting
     for name in arrays:
         with pytest.raises(WeightsError, match=names(name)):
-            build_program(config, {k: v for k, v in arrays.items() if k != name})
+            generator_program(config, {k: v for k, v in arrays.items() if k != name})
 
 
 def test_an_unknown_array_is_named(fitting):
     config, arrays = fitting
     with pytest.raises(WeightsError, match=names("zebra.weight")):
-        build_program(config, {**arrays, "zebra.weight": np.zeros(3, np.float32)})
+        generator_program(config, {**arrays, "zebra.weight": np.zeros(3, np.float32)})
 
 
 def test_an_array_of_another_shape_is_named(fitting):
@@ -382,7 +382,7 @@ def test_an_array_of_another_shape_is_named(fitting):
     for name, array in arrays.items():
         for wrong in (array[:-1], array[None], array.reshape(-1, 1, 1), np.zeros((), np.float32)):
             with pytest.raises(WeightsError, match=names(name)) as caught:
-                build_program(config, {**arrays, name: wrong})
+                generator_program(config, {**arrays, name: wrong})
             assert str(wrong.shape) in str(caught.value) and str(array.shape) in str(caught.value)
 
 
@@ -393,7 +393,7 @@ def test_an_array_that_is_not_finite_is_named(fitting, bad):
         broken = array.copy()
         broken.flat[-1] = bad
         with pytest.raises(WeightsError, match=names(name)):
-            build_program(config, {**arrays, name: broken})
+            generator_program(config, {**arrays, name: broken})
 
 
 def test_a_negative_variance_is_named(fitting):
@@ -402,7 +402,7 @@ def test_a_negative_variance_is_named(fitting):
         broken = arrays[name].copy()
         broken[-1] = -1
         with pytest.raises(WeightsError, match=names(name)):
-            build_program(config, {**arrays, name: broken})
+            generator_program(config, {**arrays, name: broken})
 
 
 def test_weights_of_another_config_are_refused(fitting):
@@ -414,7 +414,7 @@ def test_weights_of_another_config_are_refused(fitting):
         others += [{"model": family} for family in FAMILIES if family != config.model]
     for other in others:
         with pytest.raises(WeightsError):
-            build_program(config.replace(**other), arrays)
+            generator_program(config.replace(**other), arrays)
 
 
 @pytest.mark.parametrize("family", ["mlp", "dcgan", "sn-conv"])
@@ -422,7 +422,7 @@ def test_weights_with_another_norm_are_refused(family):
     configs = [small(model=family, g_norm=norm) for norm in ("none", "batch", "batch-all")]
     for config, other in permutations(configs, 2):
         with pytest.raises(WeightsError, match="norm|bias"):
-            build_program(other, arrays_in(random_generator(config)))
+            generator_program(other, arrays_in(random_generator(config)))
 
 
 @pytest.mark.parametrize("conditioning", ["concat", "projection"])
@@ -430,4 +430,4 @@ def test_a_condition_without_classes_is_refused(conditioning):
     config = small(conditioning=conditioning)
     arrays = arrays_in(random_generator(config))
     with pytest.raises(WeightsError, match="names no classes"):
-        build_program(config.replace(classes=()), arrays)
+        generator_program(config.replace(classes=()), arrays)

@@ -12,7 +12,7 @@ from PIL import Image
 from ganlab import cli, export, latent, render
 from ganlab.config import Config
 from ganlab.errors import ConfigError, RunError, WeightsError
-from ganlab.program import build_program
+from ganlab.generators import generator_program
 from ganlab.render import Model, grid, load_model, strip, to_uint8, upscale
 from ganlab.rundir import RunDir
 from ganlab.weights import GENERATOR, save_arrays
@@ -46,7 +46,7 @@ def grey_levels(config: Config, arrays: dict[str, np.ndarray], z: np.ndarray, y:
 def drawn(request) -> tuple[Model, dict[str, np.ndarray]]:
     config = Config(model="mlp", width=8, latent_dim=4, channels=request.param)
     arrays = mlp_arrays(config)
-    return Model("a-model", config, build_program(config, arrays), {"step": 3}), arrays
+    return Model("a-model", config, generator_program(config, arrays), {"step": 3}), arrays
 
 
 # --- generating ------------------------------------------------------------------------------------------------------

@@ -9,10 +9,10 @@ from typing import Any, Literal
 import numpy as np
 
 from ganlab.config import Config
+from ganlab.scores import NUM
 
 Kind = Literal["d-wins", "g-wins", "collapse", "oscillation", "divergence"]
 Rows = Sequence[Mapping[str, Any]]
-NUM = 2000  # samples that a score looks at
 
 TITLES: dict[str, str] = {
     "d-wins": "The discriminator wins outright",
@@ -31,7 +31,7 @@ CURVES: dict[str, str] = {  # which chart shows it
 
 
 def pictures(duplicates: Any) -> Any:
-    """How many different pictures would give so many pairs among NUM samples (Arora & Zhang 2017): see
+    """How many different pictures would give so many pairs among the NUM samples of a score (Arora & Zhang 2017): see
     `evaluate.neighbours.support_estimate`."""
     return NUM * (NUM - 1) / 2 / np.maximum(duplicates, 1e-9)
 

@@ -16,7 +16,7 @@ import numpy as np
 from ganlab.advice import CURVES, TITLES, WORDS, Kind, Rows, num_classes, pictures, remedy
 from ganlab.config import Config
 from ganlab.errors import RunError
-from ganlab.rundir import RunDir, apply_change
+from ganlab.rundir import RunDir, apply_change, scored
 
 STEPS, LINES = 200, 5  # a window is as long as this, at least so many lines; none reaches into the first STEPS steps
 SCORES = 3  # scores in a row that must show a collapse
@@ -88,9 +88,9 @@ def alarms(rows: Rows, config: Config, events: Rows = ()) -> list[Alarm]:
         lines = _Lines(rows, config)
         for kind, check in CHECKS.items():
             found += _stretches(kind, check(lines), lines.window, lines, config)
-        if scores := [row for row in rows if row.get("score") is not None]:
-            scored = _Lines(scores, config)
-            found += _stretches("collapse", _collapsed(scored), SCORES, scored, config)
+        if with_score := scored(rows):
+            lines = _Lines(with_score, config)
+            found += _stretches("collapse", _collapsed(lines), SCORES, lines, config)
     return sorted(_without_twins(found), key=lambda alarm: alarm.since)
 
 

@@ -10,6 +10,9 @@ _FASHION: dict = dict(data="fashion-mnist", image_size=28, channels=1)
 _CIFAR: dict = dict(data="cifar10", image_size=32, channels=3)
 _SN: dict = dict(model="sn-conv", d_width=32, latent_dim=64, conditioning="projection", loss="hinge", batch_size=64,
            beta1=0.0, beta2=0.9, leaky_slope=0.1)  # fmt: skip
+# large steps, the last half of them shorter and shorter: on digits a fifth of the distance that 0.0005 and 0.001 leave
+_FAST: dict = dict(width=24, d_width=16, learning_rate=0.001, d_learning_rate=0.002, lr_schedule="linear",
+             lr_decay_from=0.5)  # fmt: skip
 
 _BROKEN: dict = dict(data="mnist-5k", model="mlp", width=128, latent_dim=64, batch_size=64, steps=4000,
                sample_every=100, score_every=200)  # fmt: skip
@@ -37,8 +40,8 @@ _ROWS: dict[str, dict] = {
     "mnist-rpgan":         _MNIST | _SN | dict(width=24, d_width=16, loss="relativistic", d_norm="none", r1_gamma=1.0,
                                 r2_gamma=1.0, leaky_slope=0.2, beta2=0.99, epochs=30),
     # Miyato 2018: spectral norm and projection
-    "mnist-sn":            _MNIST | _SN | dict(width=24, epochs=40),
-    "fashion-sn":          _FASHION | _SN | dict(width=24, epochs=40),
+    "mnist-sn":            _MNIST | _SN | _FAST | dict(epochs=12),
+    "fashion-sn":          _FASHION | _SN | _FAST | dict(epochs=12),
     "cifar10-sn":          _CIFAR | _SN | dict(width=32, mirror=True, lr_schedule="linear", lr_decay_from=0.5,
                                 ema_half_life=200_000, epochs=60, score_every=2000),
     "cifar10-resnet":      _CIFAR | _SN | dict(model="sn-resnet", width=96, d_width=96, latent_dim=128, leaky_slope=0.0,

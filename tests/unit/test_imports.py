@@ -52,7 +52,7 @@ LAW = {
     ],
     "checkpoint": ["config", "errors", "rundir", "trainer", "weights"],
     "requests": ["config", "distributed", "errors", "rundir"],
-    "advice": ["config"],
+    "advice": ["config", "scores"],
     "alarm": ["advice", "config", "errors", "rundir"],
     "recorder": ["checkpoint", "data", "errors", "export", "render", "rundir", "scores", "trainer"],
     "loop": [

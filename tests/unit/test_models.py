@@ -529,8 +529,8 @@ COUNTS = {
     "cifar10-dcgan-class": (dcgan, 1_068_931, 663_361),
     "mnist-wgan-gp": (dcgan, 837_505, 431_553),
     "mnist-rpgan": (sn_conv, 396_793, 77_457),
-    "mnist-sn": (sn_conv, 396_793, 307_489),
-    "fashion-sn": (sn_conv, 396_793, 307_489),
+    "mnist-sn": (sn_conv, 396_793, 77_457),
+    "fashion-sn": (sn_conv, 396_793, 77_457),
     "cifar10-sn": (sn_conv, 762_851, 1_466_881),
     "cifar10-resnet": (sn_resnet, 3_854_659, 1_932_769),
 }

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ganlab.errors import WeightsError
+from ganlab.judge import Judge
+from ganlab.judge import load_judge as open_judge
 from ganlab.render import Model, load_model
 from ganlab.rundir import RunDir
 
@@ -28,12 +30,19 @@ def read_card(name: str) -> dict[str, Any]:
         raise WeightsError(f"The card of {name!r} can't be read: {error}") from None
 
 
+def history(name: str) -> list[Path]:
+    """Generator files of a released model along its training, first steps first; none if it was released without."""
+    files = (CHECKPOINTS / name / "history").glob("*.safetensors")
+    return sorted((file for file in files if file.stem.isdecimal()), key=lambda file: int(file.stem))
+
+
 def find(model: str | Path) -> Path:
     """The generator file of a model: a released name, a run directory, RUN@STEP, RUN@best, or the file
     itself.
 
-    A released name wins over a folder of the same name (write ./NAME for the folder). RUN is the newest snapshot;
-    RUN@STEP the one of that step, RUN@best the one with the best score. Raises WeightsError that says what there is.
+    A released name wins over a folder of the same name (write ./NAME for the folder); NAME@STEP is of its history. RUN
+    is the newest snapshot; RUN@STEP the one of that step, RUN@best the one with the best score. Raises WeightsError
+    that says what there is.
     """
     text = str(model)
     if text in released():
@@ -43,6 +52,8 @@ def find(model: str | Path) -> Path:
         return path
     name, _, step = text.rpartition("@")
     at_step = name and (step.isdecimal() or step == "best") and not os.path.exists(path)
+    if at_step and name in released():
+        return _of_history(name, step)
     run, wanted = (RunDir(name), step) if at_step else (RunDir(path), None)
     if not (os.path.isdir(run) and run.exists):  # os.path: "no" also for a text too long to be a path
         near = difflib.get_close_matches(text, released(), n=1)
@@ -65,9 +76,42 @@ def find(model: str | Path) -> Path:
     return snapshots[int(wanted)]
 
 
+def find_discriminator(model: str | Path) -> Path:
+    """The file of the discriminator that trained with a model; see `find` for what `model` may be.
+
+    Raises WeightsError where there is no such model, or no discriminator beside it.
+    """
+    generator = find(model)
+    if generator.name == "generator.safetensors":
+        file = generator.with_name("discriminator.safetensors")
+    else:
+        file = generator.parent.parent / "discriminators" / generator.name
+    if not os.path.isfile(file):
+        raise WeightsError(
+            f"There is no discriminator beside {model}. Released models have one of the released step alone, and runs "
+            "of an older ganlab have none: train it again to have its verdict."
+        )
+    return file
+
+
 def load(model: str | Path) -> Model:
     """Open a model for generating pictures; see `find` for what `model` may be. Needs no torch."""
     return load_model(find(model), name=str(model))
+
+
+def load_judge(model: str | Path) -> Judge:
+    """Open the discriminator of a model for judging pictures; see `find_discriminator`. Needs no torch."""
+    return open_judge(find_discriminator(model), name=str(model))
+
+
+def _of_history(name: str, step: str) -> Path:
+    steps = {int(file.stem): file for file in history(name)}
+    if step == "best":
+        raise WeightsError(f"{name} is released: {name} alone is its chosen snapshot.")
+    if int(step) not in steps:
+        there = f"There are: {_listed(sorted(steps))}" if steps else "It was released without a history"
+        raise WeightsError(f"{name} has no snapshot of step {step}. {there}.")
+    return steps[int(step)]
 
 
 def _listed(steps: list[int]) -> str:

@@ -13,7 +13,7 @@ import pytest
 from ganlab import catalog
 from ganlab.config import Config
 from ganlab.errors import WeightsError
-from ganlab.weights import GENERATOR, save_arrays
+from ganlab.weights import DISCRIMINATOR, GENERATOR, save_arrays
 
 REPO = Path(__file__).parents[2]
 CONFIG = Config(model="mlp", width=8, latent_dim=4)
@@ -105,6 +105,67 @@ def test_an_at_sign_may_be_part_of_a_name(tmp_path):
     make_run(tmp_path / "a@7", 90)
     make_run(tmp_path / "b@x", 80)
     assert (grey("a@7"), grey("a@7@90"), grey("b@x"), grey("b@x@80")) == (90, 90, 80, 80)
+
+
+# --- a released model's history, and discriminators ------------------------------------------------------------------
+
+
+def with_history(folder: Path, *steps: int) -> None:
+    for step in steps:
+        write_generator(folder / "history" / f"{step:06d}.safetensors", step)
+
+
+def test_a_released_model_has_a_history_in_order_of_steps(checkpoints):
+    assert catalog.history("mnist-mlp") == catalog.history("zzz") == []
+    with_history(checkpoints / "mnist-mlp", 50, 2, 10)
+    write_generator(checkpoints / "mnist-mlp" / "history" / "1000000.safetensors", 90)
+    (checkpoints / "mnist-mlp" / "history" / "best.safetensors").write_text("no number")
+    assert [int(file.stem) for file in catalog.history("mnist-mlp")] == [2, 10, 50, 1_000_000]
+    assert (grey("mnist-mlp@2"), grey("mnist-mlp@000010"), grey("mnist-mlp")) == (2, 10, 50)
+
+
+def test_a_step_that_history_lacks_lists_those_that_there_are(checkpoints):
+    with_history(checkpoints / "mnist-mlp", 50, 2, 10)
+    with pytest.raises(WeightsError, match=r"mnist-mlp has no snapshot of step 3\. There are: 2, 10, 50\."):
+        catalog.find("mnist-mlp@3")
+    with pytest.raises(WeightsError, match="mnist-dcgan has no snapshot of step 3. It was released without a history"):
+        catalog.find("mnist-dcgan@3")
+    with pytest.raises(WeightsError, match="mnist-mlp alone is its chosen snapshot"):
+        catalog.find("mnist-mlp@best")
+
+
+def write_discriminator(file: Path, level: float) -> None:
+    """A discriminator that finds every picture as real as `level` says."""
+    arrays = {f"layers.{i}.{kind}": np.zeros((8, 784 if i == 0 else 8) if kind == "weight" else 8, np.float32)
+              for i in range(2) for kind in ("weight", "bias")}  # fmt: skip
+    arrays |= {"head.linear.weight": np.zeros((1, 8), np.float32), "head.linear.bias": np.full(1, level, np.float32)}
+    save_arrays(file, arrays, kind=DISCRIMINATOR, config=CONFIG, facts={"step": 1})
+
+
+def test_a_discriminator_lies_beside_its_generator(tmp_path, checkpoints):
+    write_discriminator(checkpoints / "mnist-mlp" / "discriminator.safetensors", 0.5)
+    run = make_run(tmp_path / "a", 20, 100, 3)
+    for step in (20, 100):
+        write_discriminator(run / "discriminators" / f"{step:06d}.safetensors", step)
+    (run / "metrics.jsonl").write_text('{"step": 20, "metric": "m", "score": 1.0}\n')
+    pictures = np.zeros((2, 28, 28, 1), np.uint8)
+    models = ["mnist-mlp", "a", "a@20", "a@best", "a/snapshots/000020.safetensors"]
+    assert [catalog.load_judge(model).logits(pictures).tolist() for model in models] == [
+        [level] * 2 for level in (0.5, 100, 20, 20, 20)
+    ]
+    assert catalog.load_judge("mnist-mlp").name == "mnist-mlp"
+
+
+def test_a_missing_discriminator_is_told_of(tmp_path, checkpoints):
+    run = make_run(tmp_path / "a", 20, 3)
+    write_discriminator(run / "discriminators" / "000003.safetensors", 1)
+    with_history(checkpoints / "mnist-mlp", 2)
+    for model in ("a", "a@20", "mnist-mlp", "mnist-mlp@2", "a/snapshots/000020.safetensors"):
+        with pytest.raises(WeightsError, match=f"no discriminator beside {model}"):
+            catalog.find_discriminator(model)
+    for model in ("zzz", "a@4"):
+        with pytest.raises(WeightsError, match="No model|no snapshot"):
+            catalog.find_discriminator(model)
 
 
 # --- what there is not -----------------------------------------------------------------------------------------------

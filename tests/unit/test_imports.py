@@ -34,7 +34,7 @@ LAW = {
     "judge": ["discriminators", "engine", "errors", "weights"],
     "export": ["errors", "files", "render"],
     "plots": ["errors", "files", "rundir"],
-    "catalog": ["errors", "render", "rundir"],
+    "catalog": ["errors", "judge", "render", "rundir"],
     "data": ["config", "errors"],
     "fork": ["config", "errors", "files", "rundir", "weights"],
     "scores": ["config", "errors", "evaluate"],

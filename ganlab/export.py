@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -12,6 +13,7 @@ from PIL import Image
 from ganlab.errors import ConfigError, RunError
 from ganlab.files import write_atomic
 
+Frame = TypeVar("Frame")  # a picture, or its file
 HOLD = 2.0  # seconds that the last picture of a timelapse stays
 
 
@@ -62,15 +64,9 @@ def save_image(path: Path, image: np.ndarray) -> None:
 def save_timelapse(path: Path, files: Sequence[Path], fps: float = 12, scale: int = 1, max_frames: int = 200) -> None:
     """Write pictures of one size, PNG files in their order, as a GIF, atomically; the last one stays for two seconds.
 
-    Of more than `max_frames` it shows so many, spread evenly over the list, the first and the last among them.
-    Raises ConfigError for another extension, no files, or numbers out of range; RunError that names a file that is
-    damaged, or of another size than the first.
+    See `save_film`. Raises RunError that names a file that is damaged, or of another size than the first.
     """
-    _expect_suffix(path, ".gif")
-    if not 1 <= scale <= 16 or max_frames < 2:
-        raise ConfigError(f"scale must be from 1 to 16 and max-frames 2 at least; got {scale} and {max_frames}.")
-    if len(files) > max_frames:
-        files = [files[i] for i in np.linspace(0, len(files) - 1, max_frames).round().astype(int)]
+    files = _thinned(files, max_frames)
     frames = [_read_png(file) for file in files]
     for file, frame in zip(files, frames, strict=True):
         if frame.shape != frames[0].shape:
@@ -78,7 +74,27 @@ def save_timelapse(path: Path, files: Sequence[Path], fps: float = 12, scale: in
                 f"{file} is {frame.shape}, and {files[0]} is {frames[0].shape} (height, width, channels): a film needs "
                 "pictures of one size. Delete those that do not belong to it."
             )
-    write_atomic(path, gif_bytes(np.array(frames), fps, scale=scale, bounce=False, hold=HOLD))
+    save_film(path, frames, fps, scale, max_frames)
+
+
+def save_film(path: Path, frames: Sequence[np.ndarray], fps: float = 12, scale: int = 1, max_frames: int = 200) -> None:
+    """Write frames, uint8 (H, W, C) of one size, as a GIF, atomically; the last one stays for two seconds.
+
+    Of more than `max_frames` it shows so many, spread evenly over the list, the first and the last among them.
+    Raises ConfigError for another extension, no frames, or numbers out of range.
+    """
+    _expect_suffix(path, ".gif")
+    if not 1 <= scale <= 16 or max_frames < 2:
+        raise ConfigError(f"scale must be from 1 to 16 and max-frames 2 at least; got {scale} and {max_frames}.")
+    shown = np.array(_thinned(frames, max_frames))
+    write_atomic(path, gif_bytes(shown, fps, scale=scale, bounce=False, hold=HOLD))
+
+
+def _thinned(frames: Sequence[Frame], most: int) -> list[Frame]:
+    """At most so many, evenly, both ends among them."""
+    if len(frames) <= most:
+        return list(frames)
+    return [frames[i] for i in np.linspace(0, len(frames) - 1, max(most, 2)).round().astype(int)]
 
 
 def save_npz(path: Path, images: np.ndarray, labels: np.ndarray | None = None) -> None:

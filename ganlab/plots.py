@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from ganlab.errors import ConfigError, RunError
 from ganlab.files import write_atomic
-from ganlab.rundir import RunDir
+from ganlab.rundir import RunDir, scored
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".svg", ".pdf")
 SIZE, DPI = (10.0, 6.25), 160  # inches and pixels an inch: 1600 x 1000 pixels
+SMALL = (6.0, 4.0)  # 960 x 640 pixels
 GENERATOR, DISCRIMINATOR = "#5b4be0", "#d9692b"  # in the plot of one run; in others a colour means a run
 COLOURS = ("#5b4be0", "#d9692b", "#1d9a8a", "#b8438d", "#8a7a1a", "#3b8fd0", "#c23b3b", "#6b6b78")
 INK, PALE_INK, RULE = "#1f1d2b", "#77748a", "#e4e0d8"
@@ -48,12 +49,21 @@ def save_plot(path: Path, runs: Sequence[RunDir]) -> None:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ConfigError(f"{path}: plots are written as {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}.")
-    figure, buffer = loss_figure(runs), io.BytesIO()
+    write_atomic(path, _drawn(loss_figure(runs), suffix))
+
+
+def save_training(path: Path, run: RunDir, released: int) -> None:
+    """Write the figure of `training_figure` as .png (960 x 640 pixels), atomically. Raises what it raises."""
+    write_atomic(path, _drawn(training_figure(run, released), ".png"))
+
+
+def _drawn(figure: Figure, suffix: str) -> bytes:
+    buffer = io.BytesIO()
     with warnings.catch_warnings():
         # A run may be named in a script that the font lacks: it is drawn as boxes, and no cause for alarm.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(buffer, format=suffix[1:], dpi=DPI)
-    write_atomic(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def loss_figure(runs: Sequence[RunDir]) -> Figure:
@@ -89,6 +99,32 @@ def loss_figure(runs: Sequence[RunDir]) -> Figure:
     return figure
 
 
+def training_figure(run: RunDir, released: int) -> Figure:
+    """Losses of G and D over the real pictures seen, above; the score, if there is one, below, on a logarithmic scale.
+
+    A vertical line marks the step that is released. Raises RunError where there is no run, or no metrics yet.
+    """
+    rows = _metrics(run)
+    scores = scored(rows)
+    figure = _new_figure(SMALL)
+    panels = figure.subplots(2, 1, sharex=True) if scores else [figure.subplots()]
+    _draw(panels[0], rows, "loss_g", GENERATOR, SOLID, 0.28, over="images")
+    _draw(panels[0], rows, "loss_d", DISCRIMINATOR, DASHED, 0.28, over="images")
+    _style(panels[0], "loss")
+    _key(panels[0], ("G", "D"), (GENERATOR, DISCRIMINATOR))
+    if scores:
+        images, values = _column(scores, "images"), _column(scores, "score")
+        panels[1].plot(images, values, color=INK, linewidth=1.2, marker="o", markersize=2.5, label="_score")
+        panels[1].set_yscale("log")
+        _style(panels[1], scores[-1]["metric"])
+    panels[-1].set_xlabel("real pictures seen")
+    chosen = [row["images"] for row in rows if row["step"] == released]
+    for axes in panels if chosen else ():
+        axes.axvline(chosen[0], color=PALE_INK, linewidth=0.9, linestyle=":", label="_released")
+    figure.align_ylabels()
+    return figure
+
+
 def smooth(values: np.ndarray) -> np.ndarray:
     """Exponential moving average of (N,), with a half-life of N / 100 points; NaN stays NaN and is left out.
 
@@ -118,7 +154,7 @@ def _metrics(run: RunDir) -> list[dict[str, Any]]:
     return rows
 
 
-def _column(rows: Sequence[dict[str, Any]], name: str) -> np.ndarray:
+def _column(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
     """A metric of each line, float64 (N,), NaN where it is null or was not measured."""
     values = [row.get(name) for row in rows]
     return np.array([np.nan if value is None else value for value in values], np.float64)
@@ -142,19 +178,21 @@ def _short(value: Any) -> str:
 # --- drawing -------------------------------------------------------------------------------------------------------
 
 
-def _new_figure() -> Figure:
+def _new_figure(size: tuple[float, float] = SIZE) -> Figure:
     """An empty figure, without pyplot, which would keep it and look for a screen."""
     logger = logging.getLogger("matplotlib")
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.ERROR)  # that it builds its cache of fonts, and where, is no news to who wants a plot
     from matplotlib.figure import Figure
 
-    return Figure(figsize=SIZE, dpi=DPI, layout="constrained", facecolor="white")
+    return Figure(figsize=size, dpi=DPI, layout="constrained", facecolor="white")
 
 
-def _draw(axes: Axes, rows: Sequence[dict[str, Any]], name: str, colour: str, dash: Dash, pale: float) -> None:
+def _draw(
+    axes: Axes, rows: Sequence[dict[str, Any]], name: str, colour: str, dash: Dash, pale: float, over: str = "step"
+) -> None:
     """One metric: the values pale, their average over them. A value between two gaps is a dot."""
-    steps, values = _column(rows, "step"), _column(rows, name)
+    steps, values = _column(rows, over), _column(rows, name)
     there = np.pad(np.isfinite(values), 1)
     alone = np.flatnonzero(there[1:-1] & ~there[:-2] & ~there[2:])
     dots: Any = {"marker": "o", "markersize": 3, "markevery": alone.tolist()} if len(alone) else {}

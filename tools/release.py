@@ -1,83 +1,129 @@
 """Make a released model of a finished run: `python -m tools.release RUN --name NAME`.
 
-Writes checkpoints/NAME: generator.safetensors (the averaged generator, fp16), config.json, card.json, samples.png, and
-evaluations/: how good it is, for those who have not the data. Without RUN only the evaluation is made anew.
+Writes checkpoints/NAME: generator.safetensors (the averaged generator, fp16), discriminator.safetensors, config.json,
+card.json, samples.png, history/ (snapshots along the training), and evaluations/: how good it is, for those who have
+not the data. And docs/models/NAME.png: how it was trained. NAME is a preset, and the run must be of it. Without RUN the
+evaluation and all that follows from the files are made anew.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
+import dataclasses
 import io
 import json
-import platform
+import math
 import re
 import shutil
-from datetime import date
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ganlab import catalog, export, render
-from ganlab.config import to_dict
+from ganlab import catalog, export, plots, render
+from ganlab.config import Config, changed, to_dict
+from ganlab.data import DATASETS
+from ganlab.errors import ConfigError, GanlabError, RunError
 from ganlab.evaluate.measure import evaluate
+from ganlab.evaluate.report import Report
 from ganlab.files import write_atomic
+from ganlab.presets import preset
 from ganlab.rundir import RunDir
+from tools import card
 
-FAMILIES = {
-    "mlp": "Fully connected GAN (Goodfellow et al. 2014)",
-    "dcgan": "DCGAN (Radford et al. 2015)",
-    "sn-conv": "GAN with spectral norm (Miyato et al. 2018)",
-    "sn-resnet": "Residual GAN with spectral norm (Miyato et al. 2018)",
-}
-DATA_SETS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
-LICENCES = {
-    "mnist": "MNIST: CC BY-SA 3.0, Y. LeCun, C. Cortes, C. Burges",
-    "fashion-mnist": "Fashion-MNIST: MIT, Zalando SE",
-    "cifar10": "CIFAR-10: A. Krizhevsky 2009, no licence stated",
-}
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+NUM_HISTORY = 12
+WATCHED = {"log_every", "sample_every", "score", "score_every"}  # how often one looks: nothing that is computed
 
 
-def release(run: RunDir, name: str) -> Path:
-    """Write checkpoints/NAME from the newest snapshot of `run`."""
-    status, config, last = run.read_status(), run.read_config(), run.read_metrics()[0][-1]
-    threads = run.read_events()[0]["threads"]
+def release(run: RunDir, name: str, at: str = "best", num_history: int = NUM_HISTORY, hardware: str = "") -> Path:
+    """Write checkpoints/NAME from the snapshot of `run` that `at` says: best, newest, or a step.
+
+    Raises ConfigError if the run is not one of the preset NAME, RunError if its command alone would not repeat it, and
+    WeightsError for a step that it lacks.
+    """
+    command = command_of(run, name)
+    generator = catalog.find(run.path if at == "newest" else f"{run.path}@{at}")
+    discriminator, step = catalog.find_discriminator(generator), int(generator.stem)
+    facts = card.of_training(run, step, command, hardware)
     folder = catalog.CHECKPOINTS / name
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = folder / "generator.safetensors"
-    shutil.copyfile(catalog.find(run.path), weights)
-    model = render.load_model(weights, name)
-    card = {
-        "title": f"{FAMILIES[config.model]} on {DATA_SETS[config.data]}",
-        "data": config.data,
-        "licence": LICENCES[config.data],
-        "command": f"python -m ganlab train --preset {name} --seed {config.seed} --threads {threads}",
-        "seed": config.seed,
-        "steps": model.facts["step"],
-        "images": model.facts["images"],
-        "epochs": round(model.facts["images"] / status.num_images, 2),
-        "minutes": round(status.seconds / 60, 1),
-        "hardware": f"2 cores of {_processor()}, other work beside it",
-        "parameters": model.program.num_parameters,
-        "last_tick": {key: round(last[key], 4) for key in ("loss_g", "loss_d", "d_real", "d_fake")},
-        "samples": "samples.png: seeds 0 to 63, untruncated, not selected",
-        "date": date.today().isoformat(),
-        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
-    }
-    write_atomic(folder / "config.json", (json.dumps(to_dict(config), indent=2) + "\n").encode())
-    write_atomic(folder / "card.json", (json.dumps(card, indent=2) + "\n").encode())
-    export.save_image(folder / "samples.png", render.grid(model.sample(64)))
+    shutil.rmtree(folder / "history", ignore_errors=True)
+    (folder / "history").mkdir(parents=True)
+    shutil.copyfile(generator, folder / "generator.safetensors")
+    shutil.copyfile(discriminator, folder / "discriminator.safetensors")
+    snapshots = {int(file.stem): file for file in run.snapshots()}
+    for i in log_spaced(list(snapshots), step, num_history) if num_history else ():
+        shutil.copyfile(snapshots[i], folder / "history" / snapshots[i].name)
+    write_atomic(folder / "config.json", _json(to_dict(run.read_config())))
+    write_atomic(folder / "card.json", _json({**facts, "weaknesses": card.weaknesses(name)}))
+    export.save_image(folder / "samples.png", render.grid(catalog.load(name).sample(64)))
+    plots.save_training(DOCS / "models" / f"{name}.png", run, step)
     return folder
 
 
-def measure(name: str) -> Path:
-    """Write checkpoints/NAME/evaluations, in place of what is there; takes the data, and a minute or two."""
+def measure(name: str) -> Report:
+    """Write checkpoints/NAME/evaluations, unless it is there; takes the data, and a minute or two."""
     kept = catalog.CHECKPOINTS / name / "evaluations"
-    shutil.rmtree(kept, ignore_errors=True)
     report = evaluate(catalog.load(name))
-    write_atomic(kept / report.folder.name / "result.json", (report.folder / "result.json").read_bytes())
-    write_atomic(kept / report.folder.name / "pictures.npz", with_one_neighbour(report.pictures()))
+    if report.folder.parent != kept:
+        shutil.rmtree(kept, ignore_errors=True)
+        write_atomic(kept / report.folder.name / "result.json", (report.folder / "result.json").read_bytes())
+        write_atomic(kept / report.folder.name / "pictures.npz", with_one_neighbour(report.pictures()))
+    return report
+
+
+def complete(name: str, report: Report | None, said: Sequence[str] = ()) -> None:
+    """Add to the card of NAME what its files, its evaluation and this machine say. `said`: weaknesses, instead of
+    those that it names."""
+    known = catalog.read_card(name)
+    known["weaknesses"] = list(said) or known.get("weaknesses", [])
+    if report is not None:
+        known["evaluation"] = card.of_evaluation(report)
+    write_atomic(catalog.CHECKPOINTS / name / "card.json", _json({**known, **card.of_files(name)}))
+
+
+def log_spaced(steps: Sequence[int], released: int, num: int) -> list[int]:
+    """Of the steps up to the released one `num`, spread as evenly as they can be over log(1 + step), ascending.
+
+    The first and the released one are among them; all, if they are no more than `num`. Those are dropped one by one
+    whose neighbours are nearest to each other.
+    """
+    kept = sorted(step for step in set(steps) if step <= released)
+    while len(kept) > max(num, 2):
+        at = [math.log1p(step) for step in kept]
+        del kept[min(range(1, len(kept) - 1), key=lambda i: at[i + 1] - at[i - 1])]
     return kept
+
+
+def command_of(run: RunDir, name: str) -> str:
+    """The command that trains this run again: the preset NAME, and what else was chosen.
+
+    Raises ConfigError if more differs from the preset than how long it trains and how often one looks, RunError if
+    the run was forked or changed on the way.
+    """
+    config, base, events = run.read_config(), preset(name), run.read_events()
+    if odd := [event for event in events if event["event"] in ("forked", "changed")]:
+        raise RunError(f"{run.path} was {odd[0]['event']} at step {odd[0]['step']}: no one command repeats it.")
+    different = changed(base, config)
+    different.pop("seed", None)
+    if config.conditioning != "none" and not base.classes and _has_all_classes(config):
+        different.pop("classes", None)  # named by the data
+    free = {f.name for f in dataclasses.fields(Config) if f.metadata["free"]} | WATCHED
+    if other := [key for key in different if key not in free]:
+        rows = "\n".join("  {}: {!r} in the preset, {!r} in the run".format(key, *different[key]) for key in other)
+        raise ConfigError(
+            f"{run.path} is no run of the preset {name!r}:\n{rows}\nA released model bears the name of its preset: "
+            "change the preset and train again, or choose the --name that it was trained by."
+        )
+    flags = [f"--{key.replace('_', '-')} {value}" for key, (_, value) in different.items()]
+    threads = next((event["threads"] for event in events if event["event"] == "started"), 1)
+    return " ".join(["python -m ganlab train --preset", name, *flags, f"--seed {config.seed} --threads {threads}"])
+
+
+def _has_all_classes(config: Config) -> bool:
+    info = DATASETS.get(config.data)
+    return info is not None and config.classes == info.classes
 
 
 def with_one_neighbour(pictures: dict[str, np.ndarray]) -> bytes:
@@ -91,19 +137,29 @@ def with_one_neighbour(pictures: dict[str, np.ndarray]) -> bytes:
     return buffer.getvalue()
 
 
-def _processor() -> str:
+def _json(values: dict[str, Any]) -> bytes:
+    return (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, nargs="?")
+    parser.add_argument("--name", required=True, help="the preset that it was trained by")
+    parser.add_argument("--at", default="best", help="best (by its scores), newest, or a step")
+    parser.add_argument("--history", type=int, default=NUM_HISTORY, help="snapshots in history/: 12 to 16, or 0")
+    parser.add_argument("--hardware", default="", help="what it was trained on; else this machine's processor")
+    parser.add_argument("--weakness", action="append", default=[], help="a plain sentence; repeat it for more")
+    parser.add_argument("--no-evaluation", action="store_true", help="keep the evaluation that is there")
+    given = parser.parse_args()
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+        if given.run is not None:
+            print(release(RunDir(given.run), given.name, given.at, given.history, given.hardware))
+        complete(given.name, None if given.no_evaluation else measure(given.name), given.weakness)
+    except GanlabError as error:
+        parser.exit(1, f"release: {error}\n")
+    total = sum(file.stat().st_size for file in catalog.CHECKPOINTS.rglob("*") if file.is_file())
+    print(f"{catalog.CHECKPOINTS}: {total / 1e6:.1f} MB in all")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path, nargs="?")
-    parser.add_argument("--name", required=True)
-    arguments = parser.parse_args()
-    if arguments.run is not None:
-        print(release(RunDir(arguments.run), arguments.name))
-    print(measure(arguments.name))
+    main()

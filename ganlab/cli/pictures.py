@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 
 import tyro
 
-from ganlab.errors import GanlabError, RunError
+from ganlab.errors import GanlabError, RunError, WeightsError
 from ganlab.rundir import RunDir, list_runs
 
 ModelArgument = Annotated[
-    str, tyro.conf.arg(name="model", metavar="MODEL", help="A released name, a run directory, or RUN@STEP.")
+    str, tyro.conf.arg(name="model", metavar="MODEL", help="A released name, a run directory, or either @STEP.")
 ]
 ClassArgument = Annotated[
     str | None,
@@ -91,31 +91,42 @@ def interpolate_command(argv: list[str], started: float) -> None:
 
 
 def timelapse_command(argv: list[str], started: float) -> None:
-    """Show how a run learnt: its sample grids, in order, as a GIF."""
+    """Show how a run or a released model learnt: the same noise over time, as a GIF."""
 
     def timelapse(
         run: Annotated[Path, tyro.conf.Positional],
         out: Path = Path("progress.gif"),
-        fps: float = 12,
+        fps: float | None = None,
         scale: int = 1,
         max_frames: int = 200,
     ) -> None:
-        """Show how a run learnt: its sample grids, in order, as a GIF.
+        """Show how a run or a released model learnt: the same noise over time, as a GIF.
 
         Args:
-            run: The run directory.
+            run: The run directory, of which it shows the sample grids; or a released name: seeds 0 to 63 over its
+                history.
             out: A .gif.
-            fps: Grids a second; the last one stays for two.
+            fps: Grids a second; else 12, and 3 of a released model. The last one stays for two seconds.
             scale: Width of a pixel.
             max_frames: Of more grids than this, it shows so many, the first and the last among them.
         """
-        from ganlab import export
+        from ganlab import catalog, export, render
 
+        if str(run) in catalog.released():
+            files = catalog.history(str(run))
+            if not files:
+                raise WeightsError(
+                    f"{run} was released without a history: there is nothing to show but `sample {run}`."
+                )
+            frames = [render.grid(render.load_model(file).sample(64)) for file in files]
+            export.save_film(out, frames, 3 if fps is None else fps, scale, max_frames)
+            print(out)
+            return
         files = RunDir(run).samples()
         if not files:
             there = "has no sample grids yet" if RunDir(run).exists else "holds no run: there is no config.yaml in it"
             raise RunError(f"{run} {there}.")
-        export.save_timelapse(out, files, fps, scale, max_frames)
+        export.save_timelapse(out, files, 12 if fps is None else fps, scale, max_frames)
         print(out)
 
     tyro.cli(timelapse, args=argv, prog="python -m ganlab timelapse")

@@ -111,6 +111,10 @@ def test_opens_with_a_wall_of_the_first_model(released: Path) -> None:
     assert any("seed 0" in caption.value and "seed 63" in caption.value for caption in app.caption)
 
 
+def test_a_released_model_has_its_card_below(released: Path) -> None:
+    assert [expander.label for expander in opened().expander] == ["Model card"]
+
+
 def test_the_app_opens_on_explore(released: Path) -> None:
     app = AppTest.from_file(str(Path(__file__).parents[2] / "streamlit_app.py"), default_timeout=30).run()
     assert not app.exception and len(drawn(app)) == 1

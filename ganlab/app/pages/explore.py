@@ -16,7 +16,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from ganlab import catalog, export, latent, render
-from ganlab.app import widgets
+from ganlab.app import card, widgets
 from ganlab.app.state import model_names, open_model, runs
 from ganlab.app.widgets import MAX_SEED, download, script
 from ganlab.errors import GanlabError
@@ -205,6 +205,7 @@ def page() -> None:
         with head:
             widgets.model_facts(model, name)
         _look(model, name)
+        card.show(name)
 
 
 @st.fragment

@@ -115,8 +115,8 @@ def training_figure(run: RunDir, released: int) -> Figure:
     if scores:
         images, values = _column(scores, "images"), _column(scores, "score")
         panels[1].plot(images, values, color=INK, linewidth=1.2, marker="o", markersize=2.5, label="_score")
-        panels[1].set_yscale("log")
         _style(panels[1], scores[-1]["metric"])
+        _log_scale(panels[1])
     panels[-1].set_xlabel("real pictures seen")
     chosen = [row["images"] for row in rows if row["step"] == released]
     for axes in panels if chosen else ():
@@ -213,6 +213,16 @@ def _style(axes: Axes, label: str) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=9, integer=True))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.xaxis.label.set_color(PALE_INK)
+
+
+def _log_scale(axes: Axes) -> None:
+    """A logarithmic y axis, with 1, 2, 5, 10, … as numbers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def _key(axes: Axes, names: tuple[str, str], colours: tuple[str, str] | None) -> None:

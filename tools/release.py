@@ -2,8 +2,8 @@
 
 Writes checkpoints/NAME: generator.safetensors (the averaged generator, fp16), discriminator.safetensors, config.json,
 card.json, samples.png, history/ (snapshots along the training), and evaluations/: how good it is, for those who have
-not the data. And docs/models/NAME.png: how it was trained. NAME is a preset, and the run must be of it. Without RUN the
-evaluation and all that follows from the files are made anew.
+not the data. And docs/models/NAME.png: how it was trained; and docs/models.md, of all cards. NAME is a preset, and the
+run must be of it. Without RUN the evaluation and all that follows from the files are made anew.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ganlab.evaluate.report import Report
 from ganlab.files import write_atomic
 from ganlab.presets import preset
 from ganlab.rundir import RunDir
-from tools import card
+from tools import card, models_md
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 NUM_HISTORY = 12
@@ -155,6 +155,7 @@ def main() -> None:
         if given.run is not None:
             print(release(RunDir(given.run), given.name, given.at, given.history, given.hardware))
         complete(given.name, None if given.no_evaluation else measure(given.name), given.weakness)
+        print(models_md.write())
     except GanlabError as error:
         parser.exit(1, f"release: {error}\n")
     total = sum(file.stat().st_size for file in catalog.CHECKPOINTS.rglob("*") if file.is_file())

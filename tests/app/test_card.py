@@ -33,7 +33,7 @@ CARD = {
     "sha256": "ab" * 32,
     "files": {"generator.safetensors": {"bytes": 10, "sha256": "ab" * 32}},
     "evaluation": {
-        "extractor": {"name": "mnistnet", "sha256": "0" * 64}, "num": 10_000, "seed": 0, "notes": ["Reference: all."],
+        "extractor": {"name": "mnistnet", "sha256": "0" * 64}, "num": 10_000, "seed": 0, "notes": ["Reference: the whole split."],
         "metrics": {
             "fd_mnistnet_10k": {"value": 1.5, "error": None, "floor": 0.165, "ceiling": 365.0, "better": "lower"},
             "recall_mnistnet_10k": {"value": 0.75, "error": None, "floor": 0.824, "ceiling": 0.0, "better": "higher"},
@@ -78,7 +78,7 @@ def test_all_that_the_card_says_is_there(folder):
         "A GAN on digits", "CC0, A. Nobody", "256,000 images in 4,000 steps, 12.5 minutes", "seed 3",
         "step 4,000 of 5,000 steps (15 minutes), the best of 9 by its score, `fd_mnistnet_2k` 1.25",
         "| Distance to real pictures `fd_mnistnet_10k` | 1.50 | 0.165 |", "`recall_mnistnet_10k` | 75.0% | 82.4% |",
-        "`kd_mnistnet_10k` | – | – |", "10,000 generated pictures, seeds 0 to 9,999", "Reference: all.",
+        "`kd_mnistnet_10k` | – | – |", "10,000 generated pictures, seeds 0 to 9,999", "the whole split",
         "- Its 7s often look like 1s.", r"no \*italics\*", "123,456 parameters", "2.5 million operations",
         "0.43 ms a picture", "3.2 MB on disk", "one thread of an abacus", "untruncated, not selected",
     ):  # fmt: skip

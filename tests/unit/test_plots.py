@@ -334,3 +334,32 @@ assert "matplotlib" in sys.modules and not {"torch", "matplotlib.pyplot"} & set(
         cwd=REPO, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
+
+
+# --- the training of a released model ------------------------------------------------------------------------------
+
+
+def test_a_training_shows_losses_and_scores_over_the_images_seen(tmp_path):
+    run = make_run(tmp_path / "digits")
+    for step, score in ((400, 30.0), (500, 3.0), (600, 0.5)):
+        run.append_metrics(row(step, metric="fd_mnistnet_2k", score=score))
+    losses, scores = plots.training_figure(run, released=500).axes
+    for name in ("loss_g", "loss_d"):
+        ((x, y),) = lines(losses, f"_{name}")
+        rows, _ = run.read_metrics()
+        assert x.tolist() == [r["images"] for r in rows] and y.tolist() == [r[name] for r in rows]
+    ((x, y),) = lines(scores, "_score")
+    assert x.tolist() == [64 * 400, 64 * 500, 64 * 600] and y.tolist() == [30.0, 3.0, 0.5]
+    assert scores.get_ylabel() == "fd_mnistnet_2k" and scores.get_yscale() == "log"
+    for axes in (losses, scores):
+        assert [line.get_xdata()[0] for line in axes.lines if line.get_label() == "_released"] == [64 * 500]
+    scores.figure.canvas.draw()
+    assert {"1", "2", "5", "10", "20"} <= {label.get_text() for label in scores.get_yticklabels()}
+
+
+def test_a_training_without_scores_has_one_panel(run, tmp_path):
+    assert len(plots.training_figure(run, released=7).axes) == 1
+    plots.save_training(tmp_path / "x.png", run, 7)
+    assert size_of(tmp_path / "x.png") == (960, 640)
+    with pytest.raises(RunError, match="no run"):
+        plots.training_figure(RunDir(tmp_path / "nowhere"), 7)

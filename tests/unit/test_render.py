@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import write_generator
 from PIL import Image
 
-from ganlab import cli, export, latent, render
+from ganlab import catalog, cli, export, latent, render
 from ganlab.config import Config
 from ganlab.errors import ConfigError, RunError, WeightsError
 from ganlab.generators import generator_program
@@ -613,3 +614,22 @@ def test_timelapse_explains_what_it_can_not(argv, line, tmp_path, monkeypatch, c
     with pytest.raises(SystemExit) as caught:
         cli.main(None, ["timelapse", *argv.split()])
     assert caught.value.code == 1 and capsys.readouterr().err == f"ganlab: {line}\n"
+
+
+def test_timelapse_of_a_released_model_draws_the_same_seeds_over_its_history(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(catalog, "CHECKPOINTS", tmp_path / "checkpoints")
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "checkpoints" / "alpha"
+    for step in (0, 5, 40):
+        write_generator(folder / "history" / f"{step:06d}.safetensors", seed=step, step=step)
+    write_generator(folder / "generator.safetensors", seed=40, step=40)
+    cli.main(None, "timelapse alpha --out film.gif".split())
+    frames, durations = frames_of(read((tmp_path / "film.gif").read_bytes()))
+    assert durations == [330, 340, 2000]
+    for step, frame in zip((0, 5, 40), frames, strict=True):
+        np.testing.assert_array_equal(frame[..., :1], render.grid(catalog.load(f"alpha@{step}").sample(64)))
+    for file in (folder / "history").iterdir():
+        file.unlink()
+    with pytest.raises(SystemExit):
+        cli.main(None, ["timelapse", "alpha"])
+    assert "alpha was released without a history" in capsys.readouterr().err

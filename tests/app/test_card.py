@@ -33,7 +33,8 @@ CARD = {
     "sha256": "ab" * 32,
     "files": {"generator.safetensors": {"bytes": 10, "sha256": "ab" * 32}},
     "evaluation": {
-        "extractor": {"name": "mnistnet", "sha256": "0" * 64}, "num": 10_000, "seed": 0, "notes": ["Reference: the whole split."],
+        "extractor": {"name": "mnistnet", "sha256": "0" * 64}, "num": 10_000, "seed": 0,
+        "notes": ["Reference: the whole split."],
         "metrics": {
             "fd_mnistnet_10k": {"value": 1.5, "error": None, "floor": 0.165, "ceiling": 365.0, "better": "lower"},
             "recall_mnistnet_10k": {"value": 0.75, "error": None, "floor": 0.824, "ceiling": 0.0, "better": "higher"},

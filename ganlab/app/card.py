@@ -21,7 +21,7 @@ def show(name: str) -> None:
         try:
             card = catalog.read_card(name)
         except GanlabError as error:
-            st.warning(f"**There is no card to show.** {error}", icon=":material/description:")
+            st.caption(f"There is no card to show. {error}")
             return
         left, right = st.columns(2, gap="medium")
         with left:

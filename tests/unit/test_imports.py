@@ -28,6 +28,8 @@ LAW = {
     "latent": ["errors"],
     "onnx_graph": ["program"],
     "render": ["config", "errors", "latent", "onnx_graph", "program", "weights"],
+    "measurements": ["errors"],
+    "directions": ["errors", "measurements", "program", "render", "weights"],
     "export": ["errors", "files", "render"],
     "plots": ["errors", "files", "rundir"],
     "catalog": ["errors", "render", "rundir"],

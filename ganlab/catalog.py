@@ -65,6 +65,15 @@ def find(model: str | Path) -> Path:
     return snapshots[int(wanted)]
 
 
+def directions_file(model: str | Path) -> Path:
+    """Where the directions of a model are kept, if any were: beside a generator's file, or in the run's directory.
+
+    Raises WeightsError as `find`.
+    """
+    folder = find(model).parent
+    return (folder.parent if folder.name == "snapshots" else folder) / "directions.safetensors"
+
+
 def load(model: str | Path) -> Model:
     """Open a model for generating pictures; see `find` for what `model` may be. Needs no torch."""
     return load_model(find(model), name=str(model))

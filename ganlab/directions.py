@@ -5,10 +5,11 @@ A direction is a vector of length 1; one goes along it by adding so many times t
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,6 +21,7 @@ from ganlab.render import Model
 from ganlab.weights import load_arrays, save_arrays
 
 DIRECTIONS = "ganlab-directions"  # kind of file
+NUM_PRINCIPAL = 12
 SAMPLES = 3000  # of z, from which a direction is found
 MIN_R2 = 0.25  # below, a measurement follows z too little along a line for a direction to be named after it
 CHUNK = 500  # pictures that are measured at once
@@ -54,9 +56,10 @@ def move(z: ArrayLike, steps: Iterable[tuple[Direction, float]]) -> np.ndarray:
 
 
 def principal_directions(
-    model: Model, where: Where = "features", *, num: int = 12, label: str | None = None, samples: int = SAMPLES
+    model: Model, where: Where = "features", *, num: int | None = None, label: str | None = None, samples: int = SAMPLES
 ) -> list[Direction]:
-    """The `num` directions in which the generator varies most, the strongest first; named features-1, features-2, …
+    """The `num` (by default 12, or all if z is shorter) directions in which the generator varies most, the strongest
+    first; named features-1, features-2, …
 
     "features": GANSpace (Härkönen et al. 2020, arXiv:2004.02546, section 2.2): principal components of the first
     feature map, each brought back to z by least squares. "picture": right singular vectors of the linear map from z to
@@ -67,6 +70,7 @@ def principal_directions(
     same for the same file: a vector's entry of largest magnitude is positive. Takes some 4 * samples * features bytes.
     Raises ConfigError for a class or a `num` that the model lacks.
     """
+    num = min(NUM_PRINCIPAL, model.config.latent_dim) if num is None else num
     if not 1 <= num <= model.config.latent_dim:
         raise ConfigError(f"{model.name} has 1 to {model.config.latent_dim} directions; got {num}.")
     seeds = range(samples)
@@ -254,6 +258,26 @@ def _examples(a: ArrayLike, b: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     if a.ndim != 2 or b.ndim != 2 or a.shape[1:] != b.shape[1:] or not (len(a) and len(b)):
         raise ConfigError(f"Mark at least one picture on either side; got z of shapes {a.shape} and {b.shape}.")
     return a, b
+
+
+def find_direction(name: str, model: Model, saved: Mapping[str, Direction]) -> Direction:
+    """A direction by its name: one of `saved`, else a principal one (features-3, picture-1), found now.
+
+    Raises ConfigError that lists what there is.
+    """
+    if name in saved:
+        return saved[name]
+    where, _, number = name.rpartition("-")
+    if where in get_args(Where) and number.isdecimal():
+        found = principal_directions(model, where)  # type: ignore[arg-type]
+        if not 1 <= int(number) <= len(found):
+            raise ConfigError(f"{name!r} is no direction: {where}-1 to {where}-{len(found)} are.")
+        return found[int(number) - 1]
+    near = difflib.get_close_matches(name, saved, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ConfigError(
+        f"{model.name} has no direction {name!r}.{hint} There are: {', '.join([*saved, 'features-1', 'picture-1'])}, …"
+    )
 
 
 # --- files -----------------------------------------------------------------------------------------------------------

@@ -42,6 +42,7 @@ FLAGS = {
     "check": [],
     "sample": ["--num", "--seed", "--truncation", "--class", "--out"],
     "interpolate": ["--from", "--to", "--class", "--path", "--frames", "--fps", "--out"],
+    "render": ["--out", "--scale", "--fps"],
     "timelapse": ["--out", "--fps", "--scale", "--max-frames"],
     "plot": ["--out"],
     "evaluate": [

@@ -30,6 +30,8 @@ LAW = {
     "render": ["config", "errors", "latent", "onnx_graph", "program", "weights"],
     "measurements": ["errors"],
     "directions": ["errors", "measurements", "program", "render", "weights"],
+    "recipe": ["errors", "latent"],
+    "scene": ["directions", "errors", "export", "files", "latent", "recipe", "render"],
     "export": ["errors", "files", "render"],
     "plots": ["errors", "files", "rundir"],
     "catalog": ["errors", "render", "rundir"],

@@ -32,6 +32,7 @@ LAW = {
     "directions": ["errors", "measurements", "program", "render", "weights"],
     "recipe": ["errors", "latent"],
     "scene": ["directions", "errors", "export", "files", "latent", "recipe", "render"],
+    "path_facts": ["errors", "evaluate", "render"],
     "export": ["errors", "files", "render"],
     "plots": ["errors", "files", "rundir"],
     "catalog": ["errors", "render", "rundir"],

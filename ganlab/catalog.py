@@ -65,13 +65,13 @@ def find(model: str | Path) -> Path:
     return snapshots[int(wanted)]
 
 
-def directions_file(model: str | Path) -> Path:
-    """Where the directions of a model are kept, if any were: beside a generator's file, or in the run's directory.
+def beside(model: str | Path, name: str) -> Path:
+    """Where a file about a model is, if there is one: beside the generator's file, or in the run's directory.
 
     Raises WeightsError as `find`.
     """
     folder = find(model).parent
-    return (folder.parent if folder.name == "snapshots" else folder) / "directions.safetensors"
+    return (folder.parent if folder.name == "snapshots" else folder) / name
 
 
 def load(model: str | Path) -> Model:

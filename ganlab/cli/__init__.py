@@ -16,6 +16,7 @@ from ganlab.cli.pictures import (
     sample_command,
     timelapse_command,
 )
+from ganlab.cli.project import project_command
 from ganlab.cli.training import control_command, fork_command, resume_command, train_command
 from ganlab.errors import GanlabError
 
@@ -51,6 +52,7 @@ COMMANDS: dict[str, Callable[[list[str], float], None]] = {
     "sample": sample_command,
     "interpolate": interpolate_command,
     "render": render_command,
+    "project": project_command,
     "timelapse": timelapse_command,
     "plot": plot_command,
     "evaluate": evaluate_command,

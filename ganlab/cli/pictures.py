@@ -113,7 +113,7 @@ def render_command(argv: list[str], started: float) -> None:
         from ganlab.scene import save_scene, scene
 
         wanted = parse(recipe)
-        model, kept = catalog.load(wanted.source), catalog.directions_file(wanted.source)
+        model, kept = catalog.load(wanted.source), catalog.beside(wanted.source, "directions.safetensors")
         saved = load_directions(kept, model).directions if kept.is_file() else []
         points = scene(wanted, model, {direction.name: direction for direction in saved})
         save_scene(out, points, model, scale=scale, fps=fps, closed=wanted.closed)

@@ -43,6 +43,7 @@ FLAGS = {
     "sample": ["--num", "--seed", "--truncation", "--class", "--out"],
     "interpolate": ["--from", "--to", "--class", "--path", "--frames", "--fps", "--out"],
     "render": ["--out", "--scale", "--fps"],
+    "project": ["--out", "--digit", "--starts", "--steps", "--seed", "--threads"],
     "timelapse": ["--out", "--fps", "--scale", "--max-frames"],
     "plot": ["--out"],
     "evaluate": [

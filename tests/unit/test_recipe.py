@@ -287,7 +287,8 @@ def test_a_run_keeps_its_directions_in_its_folder(tmp_path):
     assert (
         catalog.directions_file(f"{tmp_path}@7") == catalog.directions_file(file) == tmp_path / "directions.safetensors"
     )
-    assert catalog.directions_file("mnist-mlp") == catalog.CHECKPOINTS / "mnist-mlp" / "directions.safetensors"
+    assert catalog.beside(f"{tmp_path}@7", "x") == catalog.beside(file, "x") == tmp_path / "x"
+    assert catalog.beside("mnist-mlp", "x") == catalog.CHECKPOINTS / "mnist-mlp" / "x"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ STARTS = 16
 STEPS = 150
 SHOW_EVERY = 10  # steps
 RATE, LAST_RATE = 0.1, 0.01  # of Adam, from the first step to the last
-FEATURES, PRIOR = 0.1, 0.02  # weights of these terms beside that of the pixels
+FEATURES, PRIOR = 0.1, 4e-4  # weights of these terms beside that of the pixels
 
 
 def project(
@@ -92,7 +92,8 @@ class _Loss:
             distance = self._mean_square(look(self.arrays, images) - self.target)
             loss = loss + FEATURES * distance / self.features
         if self.model.config.prior == "normal":
-            loss = loss + PRIOR * (z.square().mean(1) - 1).square()
+            deviations = (z.square().sum(1) - z.shape[1]) / math.sqrt(2 * z.shape[1])  # of chi-squared, in its own
+            loss = loss + PRIOR * deviations.square()
         return loss
 
     @staticmethod

@@ -69,7 +69,7 @@ def as_digit(grey: np.ndarray, size: int) -> np.ndarray:
     corner = []
     for axis, side in ((1, height), (0, width)):
         centre = float((weights.sum(axis) * (np.arange(side) + 0.5)).sum())
-        corner.append(min(max(round(size / 2 - centre), 0), size - side))
+        corner.append(min(max(round(size / 2 + 0.5 - centre), 0), size - side))  # in the middle of pixel 14 of 28
     out = np.zeros((size, size, 1), np.uint8)
     out[corner[0] : corner[0] + height, corner[1] : corner[1] + width, 0] = small
     return out

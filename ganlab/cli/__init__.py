@@ -16,7 +16,7 @@ from ganlab.cli.pictures import (
     sample_command,
     timelapse_command,
 )
-from ganlab.cli.project import project_command
+from ganlab.cli.project import directions_command, project_command
 from ganlab.cli.training import control_command, fork_command, resume_command, train_command
 from ganlab.errors import GanlabError
 
@@ -53,6 +53,7 @@ COMMANDS: dict[str, Callable[[list[str], float], None]] = {
     "interpolate": interpolate_command,
     "render": render_command,
     "project": project_command,
+    "directions": directions_command,
     "timelapse": timelapse_command,
     "plot": plot_command,
     "evaluate": evaluate_command,

@@ -1,4 +1,4 @@
-"""The command that looks for a picture in latent space, and says whether it is there."""
+"""Commands that look for a picture in latent space, and for directions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from ganlab.cli.evaluate import ends_can_be_told
-from ganlab.cli.pictures import ModelArgument
+from ganlab.cli.pictures import ClassArgument, ModelArgument
 from ganlab.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -101,3 +101,35 @@ def _words(name: str, model: Model, found: Found) -> list[str]:
     if typical := read_typical(catalog.beside(name, "projection.json")):
         lines.append(typical.verdict(float(found.errors[0])))
     return [*lines, f'python -m ganlab render "{Recipe(name, (Anchor.of(found.z[0], blend),))}"']
+
+
+def directions_command(argv: list[str], started: float) -> None:
+    """Find directions in latent space: what changes most, and what slant, thickness or brightness follows."""
+
+    def directions(
+        model: tyro.conf.Positional[ModelArgument],
+        class_: ClassArgument = None,
+        out: Path | None = None,
+    ) -> None:
+        """Find directions in latent space: what changes most, and what slant, thickness or brightness follows.
+
+        Args:
+            out: A .safetensors to keep them in; directions.safetensors beside the model is where `render` looks.
+        """
+        from ganlab import catalog
+        from ganlab.directions import named_directions, principal_directions, save_directions
+
+        if out is not None and out.suffix != ".safetensors":
+            raise ConfigError(f"{out}: directions are kept as .safetensors.")
+        opened = catalog.load(model)
+        found = named_directions(opened, label=class_)
+        found += principal_directions(opened, "features", label=class_)
+        found += principal_directions(opened, "picture", label=class_)
+        for direction in found:
+            evidence = "  ".join(f"{name} {value:.3g}" for name, value in (direction.evidence or {}).items())
+            print(f"{direction.name:<12} {evidence}")
+        if out is not None:
+            save_directions(out, found, opened)
+            print(out)
+
+    tyro.cli(directions, args=argv, prog="python -m ganlab directions")

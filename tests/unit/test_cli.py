@@ -44,6 +44,7 @@ FLAGS = {
     "interpolate": ["--from", "--to", "--class", "--path", "--frames", "--fps", "--out"],
     "render": ["--out", "--scale", "--fps"],
     "project": ["--out", "--digit", "--starts", "--steps", "--seed", "--threads"],
+    "directions": ["--class", "--out"],
     "timelapse": ["--out", "--fps", "--scale", "--max-frames"],
     "plot": ["--out"],
     "evaluate": [

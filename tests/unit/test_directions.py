@@ -11,7 +11,7 @@ from conftest import write_generator
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from ganlab import directions
+from ganlab import cli, directions
 from ganlab.config import Config
 from ganlab.directions import (
     Direction,
@@ -280,3 +280,15 @@ def test_what_does_not_belong_together_is_refused(model, tmp_path):
         load_directions(file, model)
     with pytest.raises(WeightsError, match="not a ganlab-directions file"):
         load_directions(write_generator(tmp_path / "b.safetensors"), model)
+
+
+def test_the_command_finds_them_and_keeps_them(tmp_path, capsys):
+    file, out = write_generator(tmp_path / "generator.safetensors"), tmp_path / "directions.safetensors"
+    cli.main(None, ["directions", str(file), "--out", str(out)])
+    printed = capsys.readouterr().out
+    kept = load_directions(out, load_model(file)).directions
+    assert [line.split()[0] for line in printed.splitlines()] == [*(d.name for d in kept), str(out)]
+    assert "features-1   share 0." in printed and kept[-1].name == "picture-4"
+    with pytest.raises(SystemExit):
+        cli.main(None, ["directions", str(file), "--out", "x.npz"])
+    assert "safetensors" in capsys.readouterr().err

@@ -94,6 +94,15 @@ def find_discriminator(model: str | Path) -> Path:
     return file
 
 
+def beside(model: str | Path, name: str) -> Path:
+    """Where a file about a model is, if there is one: beside the generator's file, or in the run's directory.
+
+    Raises WeightsError as `find`.
+    """
+    folder = find(model).parent
+    return (folder.parent if folder.name in ("snapshots", "history") else folder) / name
+
+
 def load(model: str | Path) -> Model:
     """Open a model for generating pictures; see `find` for what `model` may be. Needs no torch."""
     return load_model(find(model), name=str(model))

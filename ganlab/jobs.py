@@ -1,4 +1,5 @@
-"""Start, watch, pause, step and stop workers: processes of their own, `python -m ganlab resume RUN` and `evaluate`."""
+"""Start, watch, pause, step and stop workers: processes of their own, `python -m ganlab resume RUN`, `evaluate`
+and `project`."""
 
 from __future__ import annotations
 
@@ -58,6 +59,15 @@ def measure(
     arguments = ["evaluate", models[0], *(["--against", *models[1:]] if models[1:] else [])]
     arguments += ["--num", str(num), "--seed", str(seed), "--threads", str(_threads())]
     return _worker([*arguments, *(["--all-snapshots"] if all_snapshots else [])], log)
+
+
+def project(model: str, image: Path, folder: Path, *, seed: int = 0, digit: str = "auto") -> subprocess.Popen:
+    """Start a worker that looks for a picture in a model's latent space, and return at once; `interrupt` stops it.
+
+    It keeps in `folder` what it finds, while it improves; see `ganlab.found`. `digit`: auto, yes or no.
+    """
+    arguments = ["project", model, str(image), "--out", str(folder), "--seed", str(seed), "--digit", digit]
+    return _worker([*arguments, "--threads", str(_threads())], folder / "worker.log")
 
 
 def interrupt(pid: int) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import math
+import re
 from collections.abc import Callable, Iterable
 from typing import Literal
 
@@ -105,6 +109,85 @@ def plane(a: ArrayLike, b: ArrayLike, c: ArrayLike, size: int, kind: PathKind = 
         norm = _norm(points)
         points *= ((1 - down) * top + down * bottom) / np.where(norm > 0, norm, 1)
     return points.astype(np.float32)
+
+
+def shell(latent_dim: int, prior: Prior) -> tuple[float, float]:
+    """The norms between which 95% of a prior's vectors lie, by the normal approximation of the squared norm (of its
+    cube root for a normal prior: Wilson & Hilferty 1931), good to a hundredth from some ten dimensions on."""
+    n, z95 = latent_dim, 1.959964
+    if prior == "normal":
+        mean, sigma = 1 - 2 / (9 * n), math.sqrt(2 / (9 * n))
+        low, high = (n * max(mean + sign * z95 * sigma, 0) ** 3 for sign in (-1, 1))
+    else:
+        low, high = (max(n / 3 + sign * z95 * math.sqrt(4 * n / 45), 0) for sign in (-1, 1))
+    return math.sqrt(low), math.sqrt(high)
+
+
+def class_path(start: int, end: int, num_classes: int, frames: int) -> np.ndarray:
+    """Class weights from one class to another, float32 (frames, num_classes), for `Model.generate` with the same z in
+    each frame."""
+    return path(np.eye(num_classes)[[start, end]], frames, "lerp")
+
+
+def in_all_classes(z: ArrayLike, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Each z (N, dim) in every class, one after another: z float32 (N * num_classes, dim) and class weights float32
+    (N * num_classes, num_classes)."""
+    z = np.asarray(z, np.float32)
+    return z.repeat(num_classes, axis=0), np.tile(np.eye(num_classes, dtype=np.float32), (len(z), 1))
+
+
+def mutate(z: ArrayLike, strength: float, seed: int, prior: Prior, num: int = 12) -> np.ndarray:
+    """`num` children of z (dim,), float32 (num, dim): child i depends on (seed, i) alone.
+
+    `strength` from 0, the parent itself, to 1, no likeness at all. A child of a random z is as any random z: for a
+    normal prior it is cos(a) z + sin(a) noise, a a share of a right angle, and for a uniform one
+    z + 2 * strength * noise, with what leaves [-1, 1] reflected at its ends. Raises ConfigError for another strength,
+    or a negative seed.
+    """
+    z = np.asarray(z, np.float64)
+    if not 0 <= strength <= 1 or seed < 0:
+        raise ConfigError(f"strength is from 0 to 1 and seed from 0 on; got {strength} and {seed}.")
+    noise = np.empty((num, len(z)))
+    for i, row in enumerate(noise):
+        random = np.random.default_rng([seed, i])
+        row[:] = random.standard_normal(len(z)) if prior == "normal" else random.uniform(-1, 1, len(z))
+    if prior == "normal":
+        angle = strength * math.pi / 2
+        return (math.cos(angle) * z + math.sin(angle) * noise).astype(np.float32)
+    moved = z + 2 * strength * noise  # at 1 as far as from one end to the other, and after a reflection anywhere
+    return (1 - np.abs((moved + 1) % 4 - 2)).astype(np.float32)
+
+
+def to_text(z: ArrayLike) -> str:
+    """z (dim,) as text to copy: z16: or z32: and its numbers, little-endian, in base64 that a link may hold. In half
+    precision where that changes nothing."""
+    z = np.asarray(z, np.float32)
+    half = z.astype("<f2") if np.abs(z).max(initial=0) < 65504 else z
+    bits, numbers = (16, half) if half.dtype == "<f2" and np.array_equal(half.astype(np.float32), z) else (32, z)
+    content = numbers.astype("<f2" if bits == 16 else "<f4").tobytes()
+    return f"z{bits}:{base64.urlsafe_b64encode(content).decode().rstrip('=')}"
+
+
+def from_text(text: str) -> np.ndarray:
+    """z, float32 (dim,), from what `to_text` wrote, or from numbers between blanks, commas or brackets.
+
+    Raises ConfigError for anything else, and for numbers that are not finite.
+    """
+    text = text.strip()
+    try:
+        if found := re.fullmatch(r"z(16|32):([A-Za-z0-9_-]*)={0,2}", text):
+            content = base64.urlsafe_b64decode(found[2] + "=" * (-len(found[2]) % 4))
+            z = np.frombuffer(content, "<f2" if found[1] == "16" else "<f4").astype(np.float32)
+        else:
+            z = np.array([float(word) for word in re.split(r"[\s,;\[\]()]+", text) if word])
+    except (ValueError, binascii.Error):
+        shown = text if len(text) < 40 else text[:37] + "…"
+        raise ConfigError(
+            f"{shown!r} is no z: that is z16: or z32: and base64, whole as it was copied, or numbers."
+        ) from None
+    if not len(z) or not (np.abs(z) <= np.finfo(np.float32).max).all():  # NaN is neither
+        raise ConfigError("This z holds no numbers, or some that are not finite.")
+    return z.astype(np.float32)
 
 
 def _norm(x: np.ndarray) -> np.ndarray:

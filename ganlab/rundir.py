@@ -9,7 +9,6 @@ import json
 import math
 import os
 import socket
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,9 +22,7 @@ from filelock import FileLock, Timeout
 from ganlab.config import SCHEMA, Config, differences, from_dict, to_dict
 from ganlab.errors import ConfigError, GanlabError, RunError
 from ganlab.files import write_atomic
-
-HEARTBEAT = 1.0  # seconds between two signs of life
-LOST_AFTER = 15.0  # seconds without one after which a worker counts as gone
+from ganlab.worker import Heartbeat, is_fresh
 
 Record = TypeVar("Record", "Status", "Control")
 State = Literal["starting", "running", "paused", "stopped", "done", "failed"]
@@ -60,7 +57,7 @@ class Status:
     @property
     def alive(self) -> bool:
         """Whether a worker holds this run: its state says so and its heartbeat is fresh."""
-        return self.state in ACTIVE and time.time() - self.heartbeat < LOST_AFTER
+        return self.state in ACTIVE and is_fresh(self.heartbeat)
 
     @property
     def label(self) -> str:
@@ -281,37 +278,13 @@ class RunDir:
         return sorted((f for f in files if f.stem.isdigit()), key=lambda f: int(f.stem))
 
 
-class Reporter:
-    """The worker's status, written at every change and once a second by a thread, so that a long step or a download
-    does not look like death. A quiet one writes nothing."""
+class Reporter(Heartbeat[Status]):
+    """The worker's status; see `Heartbeat`. A quiet one writes nothing."""
 
     def __init__(self, run: RunDir, status: Status, quiet: bool = False) -> None:
-        self._run, self._lock, self._done, self.quiet = run, threading.Lock(), threading.Event(), quiet
-        self.status = replace(status, pid=os.getpid(), host=socket.gethostname())
-        self._thread = threading.Thread(target=self._beat, daemon=True, name="heartbeat")
-
-    def __enter__(self) -> Reporter:
-        self.update()
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def update(self, *, write: bool = True, **changes: Any) -> None:
-        """Change fields of the status; with `write=False` they reach the file at the next heartbeat."""
-        with self._lock:
-            self.status = replace(self.status, heartbeat=time.time(), **changes)
-            if write and not self.quiet:
-                self._run.write_status(self.status)
-
-    def _beat(self) -> None:
-        while not self._done.wait(HEARTBEAT):
-            try:
-                self.update()
-            except OSError:
-                continue  # a full disk: the training loop will meet it, and say so
+        self.quiet = quiet
+        status = replace(status, pid=os.getpid(), host=socket.gethostname())
+        super().__init__(status, (lambda _: None) if quiet else run.write_status)
 
 
 def scored(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -8,7 +8,15 @@ from collections.abc import Callable, Sequence
 
 from ganlab.cli.check import check_command
 from ganlab.cli.evaluate import evaluate_command
-from ganlab.cli.pictures import interpolate_command, list_command, plot_command, sample_command, timelapse_command
+from ganlab.cli.pictures import (
+    interpolate_command,
+    list_command,
+    plot_command,
+    render_command,
+    sample_command,
+    timelapse_command,
+)
+from ganlab.cli.project import directions_command, project_command
 from ganlab.cli.training import control_command, fork_command, resume_command, train_command
 from ganlab.errors import GanlabError
 
@@ -43,6 +51,9 @@ COMMANDS: dict[str, Callable[[list[str], float], None]] = {
     "check": check_command,
     "sample": sample_command,
     "interpolate": interpolate_command,
+    "render": render_command,
+    "project": project_command,
+    "directions": directions_command,
     "timelapse": timelapse_command,
     "plot": plot_command,
     "evaluate": evaluate_command,

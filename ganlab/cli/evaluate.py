@@ -6,7 +6,8 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -73,13 +74,20 @@ def evaluate_command(argv: list[str], started: float) -> None:
             write_atomic(out, to_json(found))
             print(f"\n{out}")
 
-    ends = (signal.SIGINT, signal.SIGTERM)  # ends that can still be told of; the first is ignored in the background
-    before = {number: signal.signal(number, signal.default_int_handler) for number in ends}
+    with ends_can_be_told():
+        try:
+            tyro.cli(evaluate, args=argv, prog="python -m ganlab evaluate")
+        except KeyboardInterrupt:
+            print("ganlab: interrupted; what was finished is kept.", file=sys.stderr)
+            sys.exit(130)
+
+
+@contextmanager
+def ends_can_be_told() -> Iterator[None]:
+    """A signal to end raises KeyboardInterrupt; the first of them is otherwise ignored in the background."""
+    before = {n: signal.signal(n, signal.default_int_handler) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
-        tyro.cli(evaluate, args=argv, prog="python -m ganlab evaluate")
-    except KeyboardInterrupt:
-        print("ganlab: interrupted; what was finished is kept.", file=sys.stderr)
-        sys.exit(130)
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -90,6 +90,38 @@ def interpolate_command(argv: list[str], started: float) -> None:
     tyro.cli(interpolate, args=argv, prog="python -m ganlab interpolate")
 
 
+def render_command(argv: list[str], started: float) -> None:
+    """Draw a recipe: what the page Explore shows, as a file."""
+
+    def render(
+        recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")],
+        out: Path = Path("picture.png"),
+        scale: int = 1,
+        fps: float = 20,
+    ) -> None:
+        """Draw a recipe: what the page Explore shows, as a file.
+
+        Args:
+            recipe: Such as "model=mnist-dcgan&show=slerp&at=1,2"; or the whole link.
+            out: A .png, a .gif (one picture after another), or a .npy (z, N x latent_dim).
+            scale: Width of a pixel.
+            fps: Pictures a second of a GIF.
+        """
+        from ganlab import catalog
+        from ganlab.directions import load_directions
+        from ganlab.recipe import parse
+        from ganlab.scene import save_scene, scene
+
+        wanted = parse(recipe)
+        model, kept = catalog.load(wanted.source), catalog.beside(wanted.source, "directions.safetensors")
+        saved = load_directions(kept, model).directions if kept.is_file() else []
+        points = scene(wanted, model, {direction.name: direction for direction in saved})
+        save_scene(out, points, model, scale=scale, fps=fps, closed=wanted.closed)
+        print(out)
+
+    tyro.cli(render, args=argv, prog="python -m ganlab render")
+
+
 def timelapse_command(argv: list[str], started: float) -> None:
     """Show how a run or a released model learnt: the same noise over time, as a GIF."""
 

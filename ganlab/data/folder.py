@@ -74,7 +74,7 @@ def _decoded(
             images[len(found)] = decode(file.read(), image_size, channels)
             found.append(class_name)
         except Exception as error:  # hostile bytes meet many decoders here, and each fails in its own way
-            skipped.append(f"{file.name}: {_reason(error)}")
+            skipped.append(f"{file.name}: {reason(error)}")
     _refuse_unreadable(path, len(found), skipped)
     classes = sorted(set(found) - {""}, key=_natural)
     index = {name: i for i, name in enumerate(classes)}
@@ -115,7 +115,8 @@ def _refuse_unreadable(path: Path, num_read: int, skipped: Sequence[str]) -> Non
         )
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Why a file is no picture, in words."""
     if isinstance(error, UnidentifiedImageError):
         return "not an image, whatever its name says"
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):

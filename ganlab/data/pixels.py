@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -17,15 +19,25 @@ def decode(data: bytes, size: int, channels: int) -> np.ndarray:
     """The picture in the file contents `data`, upright, as uint8 (size, size, channels); of an animation, its first
     frame.
 
+    Raises as `opened`.
+    """
+    with opened(io.BytesIO(data), None, _OVERSIZE * size) as image:
+        return to_array(image, size, channels)
+
+
+@contextmanager
+def opened(file: io.BytesIO, mode: str | None, draft: int) -> Iterator[Image.Image]:
+    """The picture in a file, upright, of a JPEG at about `draft` pixels; in mode L or RGB, or as it is (None).
+
     Raises whatever Pillow's decoders raise for a damaged file (OSError, ValueError, SyntaxError and more), and
     ValueError for a picture of more than MAX_PIXELS, whose pixels are then never decoded.
     """
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    with Image.open(file, formats=FORMATS) as image:
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"{image.width} x {image.height} is more than {MAX_PIXELS // 10**6} megapixels")
-        image.draft(None, (_OVERSIZE * size, _OVERSIZE * size))  # a JPEG decodes straight to about this size
+        image.draft(None, (draft, draft))  # a JPEG decodes straight to about this size
         ImageOps.exif_transpose(image, in_place=True)
-        return to_array(image, size, channels)
+        yield image if mode is None else _plain(image, mode)
 
 
 def to_array(image: Image.Image, size: int, channels: int) -> np.ndarray:

@@ -41,21 +41,33 @@ class Extractor(NamedTuple):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Features float32 (N, F) and most likely classes int64 (N,) of pictures uint8 (N, H, W, C). `seen` hears the
         share that is done."""
-        features, classes = [], []
-        for i in range(0, len(images), CHUNK):
-            some, likely = self._look(images[i : i + CHUNK])
-            features.append(some)
-            classes.append(likely)
-            seen(min(1.0, (i + CHUNK) / len(images)))
-        return np.concatenate(features), np.concatenate(classes)
+        features, classes, _ = self.judge(images, seen)
+        return features, classes
 
-    def _look(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def judge(
+        self, images: np.ndarray, seen: Callable[[float], None] = lambda share: None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """As `look`; and the probability of the most likely class, float32 (N,), as the network takes it to be."""
+        parts = []
+        for i in range(0, len(images), CHUNK):
+            parts.append(self._judge(images[i : i + CHUNK]))
+            seen(min(1.0, (i + CHUNK) / len(images)))
+        features, classes, confidence = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return features, classes, confidence
+
+    def _judge(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if not self.stacked:
             features, logits = self.net.look(images)
-            return features, logits.argmax(axis=1)
+            return features, logits.argmax(axis=1), _confidence(logits)
         num = len(images)
         features, logits = self.net.look(np.ascontiguousarray(images.transpose(0, 3, 1, 2)).reshape(3 * num, 28, 28, 1))
-        return features.reshape(num, -1), logits.argmax(axis=1).reshape(num, 3) @ np.array([100, 10, 1])
+        classes = logits.argmax(axis=1).reshape(num, 3) @ np.array([100, 10, 1])
+        return features.reshape(num, -1), classes, _confidence(logits).reshape(num, 3).prod(axis=1)
+
+
+def _confidence(logits: np.ndarray) -> np.ndarray:
+    """The largest of the probabilities (softmax) of each row (N, K)."""
+    return 1 / np.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1)
 
 
 def networks() -> tuple[str, ...]:

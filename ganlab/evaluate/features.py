@@ -34,7 +34,7 @@ class FeatureNet:
 
     def __init__(self, name: str, arrays: dict[str, np.ndarray], card: dict[str, Any], num_threads: int = 0) -> None:
         self.name, self.card, self.num_threads = name, card, num_threads
-        self._arrays = arrays
+        self.arrays = arrays
         self.hash: str = card["sha256"]
         self.classes = tuple(card["classes"])
         self.shape: tuple[int, int, int] = tuple(card["shape"])  # type: ignore[assignment]
@@ -48,7 +48,7 @@ class FeatureNet:
         options.enable_cpu_mem_arena = False
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting must not starve others
         return onnxruntime.InferenceSession(
-            to_onnx(self._arrays, self.shape), options, providers=["CPUExecutionProvider"]
+            to_onnx(self.arrays, self.shape), options, providers=["CPUExecutionProvider"]
         )
 
     def look(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

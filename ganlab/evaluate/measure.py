@@ -8,10 +8,8 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from ganlab.data import cache, root_of
-from ganlab.errors import ConfigError, RunError
+from ganlab.errors import ConfigError
 from ganlab.evaluate.figures import BETTER, Figure, figures
 from ganlab.evaluate.gallery import save_gallery
 from ganlab.evaluate.generate import Generated, Progress, generate
@@ -21,15 +19,14 @@ from ganlab.evaluate.report import (
     NUM,
     Metric,
     Report,
-    Reporter,
     folder_of,
     protocol,
     read_report,
-    read_status,
     subject,
     write_report,
 )
 from ganlab.render import Model
+from ganlab.worker import Reporter, claimed
 
 ENDS = {"data": 0.4, "generate": 0.65, "look": 0.7, "measure": 0.9, "gallery": 1.0}  # of the parts, in all the work
 
@@ -74,7 +71,7 @@ def evaluate(
         return kept
     if not folder.is_dir() and folder.parent.name == "evaluations":
         folder = cache.writable(root_of(data_root)) / "evaluations" / folder.name
-    with _claimed(folder, model.name), Reporter(folder) as reporter:
+    with claimed(folder, f"{model.name} is being evaluated"), Reporter(folder) as reporter:
         work = _Work(progress, reporter)
         with work.part("data"):
             reference = open_reference(subject(model, data), num, seed, data_root, num_threads, work.tell)
@@ -96,25 +93,6 @@ def evaluate(
         report = read_report(folder)  # as every later reader gets it
         assert report is not None
         return report
-
-
-@contextmanager
-def _claimed(folder: Path, name: str) -> Iterator[None]:
-    """Hold the folder as its one worker, until the process ends at the latest."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".worker.lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        status = read_status(folder)
-        raise RunError(
-            f"{name} is being evaluated by another process (pid {status.pid if status else 'unknown'}). Wait for its "
-            "result, or end it."
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 class _Work:

@@ -14,17 +14,14 @@ All are written whole. A file that is missing or damaged means that the evaluati
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import math
 import os
-import threading
-import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -33,12 +30,12 @@ from ganlab.data import cache, identity, root_of
 from ganlab.evaluate.extractors import candidates
 from ganlab.files import write_atomic
 from ganlab.render import Model
-from ganlab.rundir import HEARTBEAT, LOST_AFTER
+from ganlab.worker import Status as Status  # whoever reads a report also wants to know how far it is
+from ganlab.worker import read_status as read_status
 
 SCHEMA = 1  # of result.json
 PROTOCOL = 1  # of the key: raised when the same inputs would give other figures or pictures
 NUM = 10_000  # pictures, unless one says otherwise
-State = Literal["running", "done", "failed"]
 Better = Literal["lower", "higher", "middle"]
 
 
@@ -100,27 +97,6 @@ class Report:
     def pictures(self) -> dict[str, np.ndarray]:
         """The arrays of pictures.npz; see `ganlab.evaluate.gallery`. Raises DataError if it is missing or damaged."""
         return cache.read_npz(self.folder / "pictures.npz")
-
-
-@dataclass(frozen=True)
-class Status:
-    """How far a worker is: the content of status.json."""
-
-    state: State = "running"
-    share: float = 0.0
-    doing: str = ""
-    pid: int = 0
-    heartbeat: float = 0.0  # Unix time of the last sign of life
-    error: str = ""  # why it failed, in plain words
-
-    def __post_init__(self) -> None:
-        if self.state not in get_args(State):
-            raise ValueError(f"state is {self.state!r}")
-
-    @property
-    def alive(self) -> bool:
-        """Whether a worker is at it: its state says so and its heartbeat is fresh."""
-        return self.state == "running" and time.time() - self.heartbeat < LOST_AFTER
 
 
 class Subject(NamedTuple):
@@ -188,14 +164,6 @@ def read_report(folder: Path) -> Report | None:
         return None
 
 
-def read_status(folder: Path) -> Status | None:
-    """How far the worker is, or how it ended; None if none was ever there or the file is damaged."""
-    try:
-        return Status(**json.loads((folder / "status.json").read_text()))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
 def digest(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -220,39 +188,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-class Reporter:
-    """The worker's status, written at every change and once a second, so that a long product does not look like death.
-
-    On leaving: done, or failed with the cause.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._file, self._lock, self._done = folder / "status.json", threading.Lock(), threading.Event()
-        self.status = Status(pid=os.getpid())
-        self._thread = threading.Thread(target=self._beat, daemon=True, name="heartbeat")
-
-    def __enter__(self) -> Reporter:
-        self.update()
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        self._done.set()
-        self._thread.join()
-        if kind is None:
-            self.update(state="done", share=1.0, doing="")
-        else:
-            said = str(error) if isinstance(error, Exception) else ""
-            self.update(state="failed", error=said or ("interrupted" if kind is KeyboardInterrupt else kind.__name__))
-
-    def update(self, **changes: Any) -> None:
-        with self._lock:
-            self.status = replace(self.status, heartbeat=time.time(), **changes)
-            write_atomic(self._file, json.dumps(asdict(self.status)).encode())
-
-    def _beat(self) -> None:
-        while not self._done.wait(HEARTBEAT):
-            with contextlib.suppress(OSError):  # a full disk: the worker itself will meet it, and say so
-                self.update()

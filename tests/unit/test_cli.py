@@ -42,6 +42,9 @@ FLAGS = {
     "check": [],
     "sample": ["--num", "--seed", "--truncation", "--class", "--out"],
     "interpolate": ["--from", "--to", "--class", "--path", "--frames", "--fps", "--out"],
+    "render": ["--out", "--scale", "--fps"],
+    "project": ["--out", "--digit", "--starts", "--steps", "--seed", "--threads"],
+    "directions": ["--class", "--out"],
     "timelapse": ["--out", "--fps", "--scale", "--max-frames"],
     "plot": ["--out"],
     "evaluate": [

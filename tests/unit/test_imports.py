@@ -21,7 +21,8 @@ LAW = {
     "files": [],
     "config": ["errors"],
     "presets": ["config", "errors"],
-    "rundir": ["config", "errors", "files"],
+    "worker": ["errors", "files"],
+    "rundir": ["config", "errors", "files", "worker"],
     "jobs": ["config", "errors", "rundir"],
     "weights": ["config", "errors", "files"],
     "program": ["config", "errors"],
@@ -32,6 +33,13 @@ LAW = {
     "engine": ["config", "errors", "onnx_graph", "program", "weights"],
     "render": ["engine", "errors", "generators", "latent", "weights"],
     "judge": ["discriminators", "engine", "errors", "weights"],
+    "measurements": ["errors"],
+    "directions": ["errors", "measurements", "program", "render", "weights"],
+    "recipe": ["errors", "latent"],
+    "scene": ["directions", "errors", "export", "files", "latent", "recipe", "render"],
+    "path_facts": ["errors", "evaluate", "render"],
+    "found": ["errors", "export", "files", "render"],
+    "projection": ["evaluate", "found", "program", "render"],
     "export": ["errors", "files", "render"],
     "plots": ["errors", "files", "rundir"],
     "catalog": ["errors", "judge", "render", "rundir"],
@@ -42,7 +50,7 @@ LAW = {
     "losses": [],
     "augment": [],
     "schedules": [],
-    "evaluate": ["catalog", "data", "errors", "files", "render", "rundir", "weights"],
+    "evaluate": ["catalog", "data", "errors", "files", "render", "rundir", "weights", "worker"],
     "inception": ["data", "errors", "evaluate", "files", "render"],
     "ema": [],
     "distributed": [],
@@ -68,7 +76,7 @@ LAW = {
 }
 TORCH = {  # rooms that import torch, or another that does
     *["models", "losses", "augment", "ema", "objective", "distributed", "trainer", "checkpoint", "requests"],
-    *["recorder", "loop", "inception"],
+    *["recorder", "loop", "inception", "projection"],
 }
 
 MODULES = sorted(str(file.relative_to(PACKAGE)) for file in PACKAGE.rglob("*.py"))

@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import stats
 
 from ganlab.errors import ConfigError
-from ganlab.latent import from_seeds, lerp, path, plane, slerp, truncate
+from ganlab.latent import (
+    class_path,
+    from_seeds,
+    from_text,
+    in_all_classes,
+    lerp,
+    mutate,
+    path,
+    plane,
+    shell,
+    slerp,
+    to_text,
+    truncate,
+)
 
 T = np.linspace(0, 1, 11)
 
@@ -277,3 +295,96 @@ def test_the_origin_has_no_direction_and_stays(kind):
 def test_a_plane_needs_two_pictures_a_side(size):
     with pytest.raises(ConfigError, match=str(size)):
         plane(*vectors(3, 4), size)
+
+
+# --- classes ---------------------------------------------------------------------------------------------------------
+
+
+def test_from_class_to_class():
+    y = class_path(3, 1, 4, 3)
+    np.testing.assert_array_equal(y, [[0, 0, 0, 1], [0, 0.5, 0, 0.5], [0, 1, 0, 0]])
+
+
+def test_in_all_classes_each_z_has_a_row():
+    z, y = in_all_classes(vectors(2, 5), 3)
+    np.testing.assert_array_equal(z, np.asarray(vectors(2, 5), np.float32)[[0, 0, 0, 1, 1, 1]])
+    np.testing.assert_array_equal(y.argmax(1), [0, 1, 2, 0, 1, 2])
+    assert (y.sum(1) == 1).all() and z.dtype == y.dtype == np.float32
+
+
+# --- the shell of the prior ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dim", [10, 64, 100, 128])
+def test_the_shell_of_a_normal_prior_is_that_of_the_chi_distribution(dim):
+    np.testing.assert_allclose(shell(dim, "normal"), stats.chi(dim).ppf([0.025, 0.975]), rtol=0.01)
+
+
+@pytest.mark.parametrize("dim", [10, 100])
+def test_the_shell_of_a_uniform_prior_holds_95_percent(dim):
+    norms = np.linalg.norm(np.random.default_rng(0).uniform(-1, 1, (20_000, dim)), axis=1)
+    low, high = shell(dim, "uniform")
+    assert np.mean(norms < low) == pytest.approx(0.025, abs=0.007)
+    assert np.mean(norms > high) == pytest.approx(0.025, abs=0.007)
+
+
+# --- children --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strength", [0.1, 0.5, 1.0])
+@pytest.mark.parametrize(("prior", "cdf"), [("normal", stats.norm.cdf), ("uniform", stats.uniform(-1, 2).cdf)])
+def test_children_of_the_prior_are_of_the_prior(prior, cdf, strength):
+    z = from_seeds([1], 20_000, prior)[0]
+    child = mutate(z, strength, 5, prior, num=1)[0]
+    assert stats.kstest(child, cdf).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("prior", ["normal", "uniform"])
+def test_the_stronger_the_less_alike(prior):
+    z = from_seeds([1], 5_000, prior)[0]
+    alike = [np.corrcoef(z, mutate(z, s, 5, prior, num=1)[0])[0, 1] for s in (0, 0.1, 0.3, 0.6, 1)]
+    assert alike == sorted(alike, reverse=True) and alike[0] > 1 - 1e-6 and abs(alike[-1]) < 0.05
+    np.testing.assert_allclose(mutate(z, 0, 5, prior), np.tile(z, (12, 1)), atol=1e-6)
+
+
+def test_a_normal_child_lies_at_its_angle():
+    """Exactly, but for what the noise has along z: one part in the square root of dim."""
+    z = from_seeds([1], 50_000, "normal")[0]
+    child = mutate(z, 0.25, 3, "normal", num=1)[0]
+    angle = np.arccos(z @ child / np.linalg.norm(z) / np.linalg.norm(child))
+    assert angle == pytest.approx(math.pi / 8, abs=0.02)
+
+
+def test_each_child_depends_on_its_own_number():
+    z = from_seeds([1], 10, "uniform")[0]
+    twelve = mutate(z, 0.3, 7, "uniform")
+    np.testing.assert_array_equal(mutate(z, 0.3, 7, "uniform", num=3), twelve[:3])
+    assert len(np.unique(twelve, axis=0)) == 12 and np.abs(twelve).max() <= 1
+    assert not np.array_equal(mutate(z, 0.3, 8, "uniform"), twelve)
+    for bad in ({"strength": 1.1, "seed": 0}, {"strength": math.nan, "seed": 0}, {"strength": 0.5, "seed": -1}):
+        with pytest.raises(ConfigError):
+            mutate(z, prior="uniform", **bad)
+
+
+# --- z as text -------------------------------------------------------------------------------------------------------
+
+
+@given(arrays(np.float32, st.integers(1, 20), elements=st.floats(width=32, allow_nan=False, allow_infinity=False)))
+def test_z_as_text_comes_back_bit_for_bit(z):
+    text = to_text(z)
+    assert from_text(text).tobytes() == z.tobytes() and re.fullmatch(r"z(16|32):[A-Za-z0-9_-]+", text)
+    np.testing.assert_array_equal(from_text(f" {[*map(float, z)]}\n"), z)
+
+
+def test_half_precision_is_kept_where_it_is_exact():
+    z = from_seeds([0], 100, "normal")[0]
+    halves = z.astype(np.float16)
+    assert to_text(z).startswith("z32:") and to_text(halves) == to_text(halves.astype(np.float32))
+    assert to_text(halves).startswith("z16:") and len(to_text(halves)) == 4 + math.ceil(200 * 4 / 3)
+    assert to_text([1.0]) == "z16:ADw"  # 0x3c00, little-endian
+
+
+@pytest.mark.parametrize("bad", ["", "z16:", "z16:A", "z16:AAA!", "z8:AAAA", "one two", "z16:AH4", "1e99", "nan"])
+def test_what_is_no_z_is_refused(bad):
+    with pytest.raises(ConfigError, match="z"):
+        from_text(bad)

@@ -16,10 +16,11 @@ import pytest
 import yaml
 from conftest import PATIENCE
 
-from ganlab import rundir
+from ganlab import worker
 from ganlab.config import SCHEMA, Config, to_dict
 from ganlab.errors import GanlabError, RunError
-from ganlab.rundir import ACTIVE, LOST_AFTER, Control, Reporter, RunDir, Status, best_of, list_runs, scored
+from ganlab.rundir import ACTIVE, Control, Reporter, RunDir, Status, best_of, list_runs, scored
+from ganlab.worker import LOST_AFTER
 
 REPO = Path(__file__).parents[2]
 
@@ -312,7 +313,7 @@ def test_files_of_another_version_are_not_misread(run: RunDir) -> None:
 
 
 def test_the_heartbeat_beats_while_a_step_takes_long(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rundir, "HEARTBEAT", 0.01)
+    monkeypatch.setattr(worker, "HEARTBEAT", 0.01)
     with Reporter(run, Status(step=3)) as reporter:
         first = run.read_status()
         assert (first.state, first.step, first.pid) == ("starting", 3, os.getpid()) and first.alive
@@ -328,7 +329,7 @@ def test_the_heartbeat_beats_while_a_step_takes_long(run: RunDir, monkeypatch: p
 
 
 def test_the_heartbeat_outlives_a_full_disk(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rundir, "HEARTBEAT", 0.01)
+    monkeypatch.setattr(worker, "HEARTBEAT", 0.01)
     full = threading.Event()
     refused = threading.Event()
     honest = RunDir.write_status

@@ -27,7 +27,10 @@ MLP = preset("mnist-mlp").replace(**BUDGET)  # batches of 64 + 64 merged
 ARMS: dict[str, tuple[str, Config]] = {  # arm: (claim, config)
     "dcgan": ("", BASE),
     "mlp": ("A DCGAN beats a fully connected GAN", MLP),
-    "mlp-4x": ("… which takes a fourth of the time", MLP.replace(steps=4 * BUDGET["steps"], save_every=6000)),
+    "mlp-4x": (
+        "… also one that trains for four times the steps",
+        MLP.replace(steps=4 * BUDGET["steps"], save_every=6000),
+    ),
     "uniform": ("z should be normal, not uniform", BASE.replace(prior="uniform")),
     "dropout": ("Dropout in D helps", BASE.replace(d_dropout=0.3)),
     "smoothing": ("One-sided label smoothing helps", BASE.replace(label_smoothing=0.1)),
@@ -84,15 +87,16 @@ def curves(runs: dict[str, list[RunDir]], out: Path) -> None:
     from matplotlib.figure import Figure
 
     claims = [arm for arm, (claim, _) in ARMS.items() if claim and arm in runs]
-    figure = Figure((4 * len(claims), 3.4), layout="constrained")
-    axes = figure.subplots(1, len(claims), sharey=True, squeeze=False)[0]
-    for axis, arm in zip(axes, claims, strict=True):
+    rows = -(-len(claims) // 3)
+    figure = Figure((11, 3.2 * rows), layout="constrained")
+    axes = figure.subplots(rows, 3, sharey=True, squeeze=False)
+    for axis, arm in zip(axes.flat, claims, strict=False):
         for name, colour, style in (("dcgan", "#5b4be0", "-"), (arm, "#e07a3f", "--")):
             for i, run in enumerate(runs[name]):
-                rows = scored(run.read_metrics()[0])
+                lines = scored(run.read_metrics()[0])
                 axis.plot(
-                    [row["images"] / 1000 for row in rows],
-                    [row["score"] for row in rows],
+                    [line["images"] / 1000 for line in lines],
+                    [line["score"] for line in lines],
                     style,
                     color=colour,
                     linewidth=1.2,
@@ -100,7 +104,8 @@ def curves(runs: dict[str, list[RunDir]], out: Path) -> None:
                 )
         axis.set(title=ARMS[arm][0], xlabel="thousand real pictures", yscale="log")
         axis.legend(frameon=False)
-    axes[0].set_ylabel("Fréchet distance, 2,000 pictures")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("Fréchet distance, 2,000 pictures")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     write_atomic(out, buffer.getvalue())

@@ -28,7 +28,7 @@ ARMS: dict[str, tuple[str, Config]] = {  # arm: (claim, config)
     "dcgan": ("", BASE),
     "mlp": ("A DCGAN beats a fully connected GAN", MLP),
     "mlp-4x": (
-        "… also one that trains for four times the steps",
+        "… also one with four times the steps",
         MLP.replace(steps=4 * BUDGET["steps"], save_every=6000),
     ),
     "uniform": ("z should be normal, not uniform", BASE.replace(prior="uniform")),

@@ -120,16 +120,16 @@ def arrays(model: Model) -> dict[str, np.ndarray]:
 def test_a_newcomer_sees_the_released_models_measured(own_folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANLAB_DATA", str(own_folders / "no data"))
     app = opened()
-    assert app.multiselect(key="models").value == ["mnist-dcgan", "mnist-mlp"]
+    assert app.multiselect(key="models").value == ["mnist-sn", "mnist-mlp"]
     assert not app.error and not app.warning and button(app, "Measure") is None
     table = app.table[0].value
-    assert list(table.columns) == ["", "**mnist-dcgan**", "**mnist-mlp**", ":gray[Real]", ":gray[Noise]"]
-    for column, name in enumerate(["mnist-dcgan", "mnist-mlp"], start=1):
+    assert list(table.columns) == ["", "**mnist-sn**", "**mnist-mlp**", ":gray[Real]", ":gray[Noise]"]
+    for column, name in enumerate(["mnist-sn", "mnist-mlp"], start=1):
         report = find_report(catalog.load(name))
         assert report is not None
         value = report.metrics["fd_mnistnet_10k"].value
-        assert value is not None and f"{value:.2f}" in table.iloc[0, column]
-    assert "**mnist-dcgan** comes closest to real pictures" in said(app)
+        assert value is not None and f"{value:.3g}" in table.iloc[0, column]
+    assert "**mnist-sn** comes closest to real pictures" in said(app)
     assert not (own_folders / "cache").exists()
 
 
@@ -141,7 +141,9 @@ def test_every_released_model_brings_its_evaluation(name: str) -> None:
     assert sum(file.stat().st_size for file in report.folder.iterdir()) < 300_000
     assert report.model["sha256"] == catalog.read_card(name)["sha256"]
     shown = report.pictures()
-    assert (shown["wall"] == catalog.load(name).sample(64)).all()
+    model, asked = catalog.load(name), shown["wall_asked"]  # classes as often as the data has them
+    again = model.generate(model.z(range(64)), asked if model.num_classes else None).astype(int)
+    assert np.abs(shown["wall"] - again).max() <= 1  # another processor may round otherwise
     assert {"test_pixels_distances", "test_features_distances", "real_features_distances"} <= shown.keys()
 
 

@@ -151,9 +151,9 @@ def test_measure_shows_figures_and_the_neighbours_of_any_sample(server: str, pag
     page.goto(f"{server}/measure")
     expect(page.get_by_text("comes closest to real pictures")).to_be_visible()
     expect(page.get_by_role("table").first).to_contain_text("Distance to real pictures")
-    wall = page.get_by_role("listbox", name="64 pictures of mnist-dcgan")
+    wall = page.get_by_role("listbox", name="64 pictures of mnist-sn")
     wall.get_by_role("option", name=re.compile("^Seed 10,")).click()
-    expect(page.get_by_text("Seed 10 of mnist-dcgan")).to_be_visible()
+    expect(page.get_by_text("Seed 10 of mnist-sn")).to_be_visible()
     expect(page.get_by_role("img", name=re.compile("nearest training pictures by pixels"))).to_be_visible()
 
     chosen = wall.get_by_role("option", selected=True)
@@ -161,7 +161,7 @@ def test_measure_shows_figures_and_the_neighbours_of_any_sample(server: str, pag
     chosen.focus()
     for key in ("ArrowDown", "ArrowRight", "Enter"):  # a row of eight on, then one more
         page.keyboard.press(key)
-    expect(page.get_by_text("Seed 19 of mnist-dcgan")).to_be_visible()
+    expect(page.get_by_text("Seed 19 of mnist-sn")).to_be_visible()
     drawn = page.locator("canvas").nth(1).evaluate("c => c.getContext('2d').getImageData(0, 0, c.width, 1).data.length")
     assert drawn > 8 * 28 * 4  # each pixel as several
 
@@ -170,4 +170,4 @@ def test_measure_shows_figures_and_the_neighbours_of_any_sample(server: str, pag
     page.get_by_role("link", name="Open in Explore").first.click()
     expect(page.get_by_text("Every picture here is invented")).to_be_visible()
     page.get_by_role("link", name="Open in Measure").click()
-    expect(page.get_by_text("Of the pictures of mnist-dcgan")).to_be_visible()
+    expect(page.get_by_text("Of the pictures of mnist-sn")).to_be_visible()

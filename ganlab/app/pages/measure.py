@@ -22,7 +22,7 @@ from ganlab.rundir import RunDir
 
 FULL = 1040  # width of the page
 MOST = 4  # models side by side
-FIRST = ("mnist-dcgan", "mnist-mlp")  # what the page opens with
+FIRST = ("mnist-sn", "mnist-mlp")  # what the page opens with
 COUNTS = (2_000, NUM)  # quick, standard
 STEPS = 8  # of each run that are offered; any other can be typed
 ABOUT_COUNTS = (

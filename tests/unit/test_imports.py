@@ -57,7 +57,8 @@ LAW = {
         *["checkpoint", "config", "data", "distributed", "errors", "recorder", "requests", "rundir", "trainer"],
     ],
     "app": [
-        *["alarm", "catalog", "config", "data", "errors", "evaluate", "export", "files", "fork", "jobs", "latent"],
+        *["alarm", "browser_program", "catalog", "config", "data", "errors", "evaluate", "export", "files", "fork"],
+        *["jobs", "latent", "lattice"],
         *["presets", "program", "render", "rundir", "weights"],
     ],
     "cli": ["config", "errors", "presets", "rundir"],  # at once; whatever a command needs, when it needs it

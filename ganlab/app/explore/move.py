@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
@@ -18,6 +20,7 @@ ABOUT_PLANE = (
     "Through three: the plane on which three pictures of your choice lie."
 )
 ABOUT_SEED = "Another number, another endless plane."
+CORNERS = {"a": "A", "b": "B, right of A", "c": "C, below A"}
 MIDDLE = Place(0.5, 0.5)  # of three pictures
 
 
@@ -30,41 +33,33 @@ def move(model: Model, name: str, intro: DeltaGenerator, choice: DeltaGenerator)
         truncation = choose_truncation()
     with controls[1]:
         label = widgets.choose_class(model, OF_A if plane == THREE else "Each seed's own: that of the plane's seed.")
-        seed, corners = 0, [1, 2, 3]
         if plane == THREE:
-            names = {"a": "A", "b": "B, right of A", "c": "C, below A"}
-            corners, label = widgets.anchors(model, names, 120, label)
+            (a, b, c), label = widgets.anchors(model, CORNERS, 120, label)
+            spot = Spot(plane=plane, a=a, b=b, c=c, truncation=truncation, label=label)
         else:
             seed = _choose_seed()
             if label is None and (own := model.labels_of([seed])) is not None:
                 label = model.classes[own[0]]
+            spot = Spot(lattice=seed, truncation=truncation, label=label)
         files = st.container(horizontal=True)
     start = _start(Place() if plane == ENDLESS else MIDDLE)
-    spot = Spot(seed, plane, *corners, write_place(start), truncation, label)
     with plane_place:
         place = latent_plane(model, name.partition("@")[0], spot.ground(model), start, f"{KEY}_{plane}")
     if place != start or "at" in st.query_params:
         st.query_params["at"] = write_place(place)
-    spot = Spot(seed, plane, *corners, write_place(place), truncation, label)
+    here = replace(spot, at=write_place(place))
     with files:
-        download("PNG", lambda: spot.png(model), "picture.png", "The large picture, each pixel as 8 × 8")
-        download("Map", lambda: spot.map_png(model), "map.png", "The tiles around it")
-        download("GIF", lambda: spot.gif(model), "walk.gif", "A film of the walk that begins here")
-        share(spot, name)
+        download("PNG", lambda: here.png(model), "picture.png", "The large picture, each pixel as 8 × 8")
+        download("Map", lambda: here.map_png(model), "map.png", "The tiles around it")
+        download("GIF", lambda: here.gif(model), "walk.gif", "A film of the walk that begins here")
+        share(here, name)
 
 
 def _choose_seed() -> int:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         with st.container(width=150):
             seed = widgets.seed_input("Seed of the plane", "lattice", 0, ABOUT_SEED)
-        st.button(
-            "Another plane",
-            icon=":material/casino:",
-            width="stretch",
-            on_click=_next_plane,
-            args=(seed,),
-            type="primary",
-        )
+        st.button("Another plane", icon=":material/casino:", width="stretch", on_click=_next_plane, args=(seed,))
     return seed
 
 

@@ -164,7 +164,7 @@ def _class_flag(label: str | None) -> str:
 
 @dataclass(frozen=True)
 class Spot:
-    """A place of the endless plane of seed `lattice`, or of the one through the seeds a, b and c; `label`: the class."""
+    """A place of the endless plane of seed `lattice`, or of that through the seeds a, b and c; all of class `label`."""
 
     view: ClassVar = "Move"
     lattice: int = 0

@@ -57,7 +57,8 @@ class Plane:
     def z(self, model: Model, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """The points at x, y (N,), float32 (N, latent_dim)."""
         if self.anchors is not None:
-            z = lattice.through(*self.anchors, x, y)
+            a, b, c = self.anchors
+            z = lattice.through(a, b, c, x, y)
         else:
             z = lattice.at(self.seed, x, y, model.config.latent_dim, model.config.prior)
         return latent.truncate(z, self.truncation)

@@ -14,7 +14,7 @@ from ganlab.app.explore.stills import OF_A, choose_truncation, share
 from ganlab.app.widgets import MAX_SEED, download
 from ganlab.render import Model
 
-KEY = "latent_plane"
+KEY, STARTS = "latent_plane", "latent_plane_starts"
 ABOUT_PLANE = (
     "Endless: noise at every crossing of a lattice, blended smoothly in between, as typical at every point. "
     "Through three: the plane on which three pictures of your choice lie."
@@ -68,9 +68,15 @@ def _next_plane(seed: int) -> None:
 
 
 def _start(usual: Place) -> Place:
-    """Where the plane opens: where a link says, then where one was last. It stays while one moves: a new one is an
-    order to go there."""
-    kept = st.session_state.setdefault(f"{KEY}_start", {})
-    if usual not in kept:
-        kept[usual] = read_place(st.query_params.get("at", "")) or usual
-    return kept[usual]
+    """Where the plane opens: where the address says, else as usual. It stays while one moves: a new one is an order to
+    go there."""
+    starts = st.session_state.setdefault(STARTS, {})
+    if usual not in starts:
+        linked = None if starts else read_place(st.query_params.get("at", ""))
+        starts[usual] = linked or usual
+    return starts[usual]
+
+
+def leave() -> None:
+    """Another view is shown: when one comes back, it opens where the address says."""
+    st.session_state.pop(STARTS, None)

@@ -12,7 +12,7 @@ import streamlit as st
 from ganlab import catalog
 from ganlab.app import widgets
 from ganlab.app.explore import stills
-from ganlab.app.explore.move import move
+from ganlab.app.explore.move import leave, move
 from ganlab.app.explore.recipes import ENDLESS, THREE, read_place
 from ganlab.app.explore.stills import FRAMES, FULL, NUMBERS, SIZES, TRUNCATION
 from ganlab.app.state import model_names, open_model, runs
@@ -58,6 +58,8 @@ def _look(model: Model, name: str) -> None:
     picture, controls = st.columns(SPLIT, gap="medium")
     with controls:
         view = widgets.segments("View", list(VIEWS), "Move", "view", hide_label=True)
+    if view != "Move":
+        leave()
     try:
         VIEWS[view](model, name, picture, controls)
     except GanlabError as error:

@@ -42,7 +42,8 @@ class View {
       this.tiles.clear();
       const { seed, prior, anchors } = data.plane;
       this.at = anchors ? through(...anchors) : endless(seed, data.latentDim, prior);
-      [this.shows, this.z, this.y_] = [shows, new Float32Array(data.latentDim), data.y && Float32Array.from(data.y)];
+      [this.shows, this.z] = [shows, new Float32Array(data.latentDim)];
+      this.classes = data.y && Float32Array.from(data.y);
     }
     const start = JSON.stringify(data.start);
     if (start !== this.start) {
@@ -64,7 +65,7 @@ class View {
       const engine = await this.generator(data.generator);
       if (this.shows === shows) this.engine = engine;
     }
-    if (data.served) await this.serve(data.served);
+    this.served = data.served && (await this.serve(data.served));
     this.dirty = true;
     this.ask();
   }
@@ -77,7 +78,8 @@ class View {
   }
 
   // Pictures that the server drew: tiles around a place, and the one there.
-  async serve({ sprite, columns, rows, level, i, j, x, y }) {
+  async serve(served) {
+    const { sprite, columns, rows, level, i, j } = served;
     const image = new Image();
     image.src = sprite;
     await image.decode();
@@ -86,7 +88,7 @@ class View {
       const key = `${level},${i + (k % columns)},${j + Math.floor(k / columns)}`;
       if (!this.tiles.has(key)) this.tiles.copy(key, image, (k % columns) * width, Math.floor(k / columns) * height);
     }
-    if (x === this.x && y === this.y) this.picture.getContext("2d").drawImage(image, 0, -rows * height);
+    return { ...served, image };
   }
 
   // --- where ---------------------------------------------------------------------------------------------------------
@@ -229,13 +231,13 @@ class View {
       const drew = this.dirty;
       if (drew) this.drawPicture();
       const missing = this.drawMap();
-      if (drew) this.note_(now);
+      if (drew) this.tell();
       if (goes || missing) this.ask();
     });
   }
 
   generate(x, y) {
-    return this.engine.run(this.at(x, y, this.z, this.data.truncation), this.y_, this.image.data);
+    return this.engine.run(this.at(x, y, this.z, this.data.truncation), this.classes, this.image.data);
   }
 
   drawPicture() {
@@ -244,6 +246,8 @@ class View {
     if (this.engine) {
       this.generate(this.x, this.y);
       context.putImageData(this.image, 0, 0);
+    } else if (this.served?.x === this.x && this.served.y === this.y) {
+      context.drawImage(this.served.image, 0, -this.served.rows * this.data.height); // it stands below the tiles
     } else {
       const key = `${this.level},${Math.round(this.x / this.spacing)},${Math.round(this.y / this.spacing)}`;
       if (this.tiles.has(key)) this.tiles.draw(key, context, 0, 0, this.data.width, this.data.height);
@@ -288,7 +292,7 @@ class View {
   }
 
   // After a new picture: how long it took since the event, for whoever measures; and the place, once at rest.
-  note_() {
+  tell() {
     this.picture.dataset.drawn = ++this.drawn;
     if (this.since !== undefined) this.picture.dataset.latency = (performance.now() - this.since).toFixed(2);
     this.since = undefined;

@@ -110,7 +110,7 @@ def measure(browser: Browser, address: str, name: str) -> None:
     key = content[4 : 4 + int.from_bytes(content[:4], "little")].decode().split('"id":"')[1][:16]
     print(
         f"{name}\n"
-        f"  {model.program.num_parameters:,} parameters, {multiply_adds(model.program) / 1e6:.1f} million multiply-adds, "
+        f"  {model.program.num_parameters:,} parameters, {multiply_adds(model.program):,} multiply-adds, "
         f"{len(content) / 1e6:.2f} MB\n"
         f"  first picture of a cold browser   {seconds:.1f} s, {received:.1f} MB received\n"
         f"  pointer to picture                median {statistics.median(times):.1f} ms, "

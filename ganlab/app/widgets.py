@@ -255,7 +255,7 @@ def code_popover(command: str | None, python: str) -> None:
 
 def script(model: str, *lines: str) -> str:
     """A Python script that loads a model and goes on with `lines`; it imports what they use."""
-    used = [name for name in ("export", "latent", "render") if any(f"{name}." in line for line in lines)]
+    used = [name for name in ("export", "lattice", "latent", "render") if any(f"{name}." in line for line in lines)]
     head = f"from pathlib import Path\n\nimport ganlab\nfrom ganlab import {', '.join(used)}\n\n"
     return head + "\n".join([f"model = ganlab.load({model!r})", *lines])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import shlex
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -13,9 +14,11 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from ganlab import catalog, cli, render, weights
+from ganlab import catalog, cli, lattice, render, weights
 from ganlab.app import widgets
-from ganlab.app.pages.explore import PATHS, Plane, Walk, Wall
+from ganlab.app.components.latent_plane import SERVED, Place
+from ganlab.app.components.latent_plane import Plane as Ground
+from ganlab.app.explore.recipes import PATHS, Plane, Spot, Walk, Wall, read_place, write_place
 from ganlab.config import Config
 from ganlab.rundir import RunDir
 
@@ -69,9 +72,9 @@ def explore() -> None:
 
 
 def opened(**params: str) -> AppTest:
-    """The page as a browser opens it with these URL parameters."""
+    """The page as a browser opens it with these URL parameters; on the wall, unless they say otherwise."""
     app = AppTest.from_function(explore, default_timeout=30)
-    app.query_params.update(params)
+    app.query_params.update({"view": "Wall", **params})
     app.run()
     assert not app.exception
     return app
@@ -103,7 +106,7 @@ def alpha() -> render.Model:
 # --- what is drawn -------------------------------------------------------------------------------------------------
 
 
-def test_opens_with_a_wall_of_the_first_model(released: Path) -> None:
+def test_a_wall_is_of_the_first_model(released: Path) -> None:
     app = opened()
     (image,) = drawn(app)
     assert (tiles(image, 8) == alpha().sample(64)).all()
@@ -117,7 +120,7 @@ def test_a_released_model_has_its_card_below(released: Path) -> None:
 
 def test_the_app_opens_on_explore(released: Path) -> None:
     app = AppTest.from_file(str(Path(__file__).parents[2] / "streamlit_app.py"), default_timeout=30).run()
-    assert not app.exception and len(drawn(app)) == 1
+    assert not app.exception and app.segmented_control(key="view").value == "Move"
 
 
 def test_wall_takes_number_truncation_and_seed(released: Path) -> None:
@@ -163,6 +166,53 @@ def test_one_picture_in_colour() -> None:
     image = widgets.mosaic(pictures, 3, 560)
     assert image.shape[-1] == 4 and image.shape[1] >= 2 * 560
     assert (tiles(image[..., [0, 3]], 3, 32) == pictures[..., :1]).all()
+
+
+# --- the plane -----------------------------------------------------------------------------------------------------
+
+
+def test_a_place_is_written_as_it_is_read() -> None:
+    for place in (Place(), Place(-1.25, 3, 0.5), Place(123456.7891, -0.0001, 1.4142)):
+        assert read_place(write_place(place)) == place
+    for junk in ("", "1,2", "1,2,3,4", "a,b,c", "nan,0,1", "inf,0,1", "1e9,0,1", "0,0,0", "0,0,-1", "0,0,17"):
+        assert read_place(junk) is None
+
+
+def test_a_map_has_the_picture_of_each_place(released: Path) -> None:
+    """Zoomed in twice over, tiles lie an eighth apart; the middle one is the nearest to the place."""
+    ground, model = Ground(3), alpha()
+    tiles = ground.map(model, Place(0.51, -0.3, 2.5), 3)
+    x, y = (v.ravel() for v in np.meshgrid([0.375, 0.5, 0.625], [-0.375, -0.25, -0.125]))
+    assert (tiles == ground.pictures(model, x, y)).all()
+
+
+def test_a_plane_of_a_class_and_truncated(gamma: render.Model) -> None:
+    y = np.array([0, 0.25, 0.75], np.float32)
+    ground = Ground(3, truncation=0.5, y=y)
+    z = lattice.at(3, [1.5], [2.5], 8)
+    expected = gamma.generate(0.5 * z, y[None])
+    assert (ground.pictures(gamma, np.array([1.5]), np.array([2.5])) == expected).all()
+
+
+def test_the_server_draws_for_a_browser_that_can_not(released: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ganlab.app.components import generator
+
+    assert "generator" in plane_data(opened(view="Move"))
+    monkeypatch.setattr(generator, "BUDGET", 100)
+    data = plane_data(opened(view="Move", model="beta", at="0.5,0.25,1", lattice="3"))
+    assert data["generator"] is None and "million multiplications" in data["reason"]
+    sprite = np.array(Image.open(io.BytesIO(base64.b64decode(data["served"]["sprite"].partition(",")[2]))))
+    pictures = sprite.reshape(-1, 28, SERVED, 28).transpose(0, 2, 1, 3).reshape(-1, 28, 28, 1)
+    ground, place, model = Ground(3), Place(0.5, 0.25), catalog.load("beta")
+    assert (pictures[: SERVED**2] == ground.map(model, place, SERVED)).all()
+    assert (pictures[SERVED**2] == ground.pictures(model, np.array([0.5]), np.array([0.25]))[0]).all()
+
+
+def plane_data(app: AppTest) -> dict:
+    """What the component of the plane is given."""
+    protos = [element.proto for element in app.get("bidi_component")]
+    (found,) = [json.loads(proto.json) for proto in protos if proto.json]
+    return found
 
 
 # --- classes -------------------------------------------------------------------------------------------------------
@@ -232,8 +282,19 @@ def test_a_run_without_a_snapshot_is_explained(released: Path, run: RunDir) -> N
         {"model": "gamma", "class": "Ankle boot", "num": "16"},
         {"model": "gamma", "view": "Plane", "a": "7", "b": "8", "c": "9", "size": "5"},
         {"model": "gamma", "view": "Interpolate", "class": "Coat"},
+        {"view": "Move", "lattice": "9", "at": "-1.25,3,2", "truncation": "0.7"},
+        {"model": "gamma", "view": "Move", "plane": "Through three", "a": "7", "at": "0.5,0.25,1", "class": "Coat"},
     ],
-    ids=["wall", "plane", "interpolate", "wall of a class", "plane of A's class", "interpolate in a class"],
+    ids=[
+        "wall",
+        "plane",
+        "interpolate",
+        "wall of a class",
+        "plane of A's class",
+        "interpolate in a class",
+        "move",
+        "through three",
+    ],
 )
 def test_the_link_gives_the_same_images_again(
     released: Path, gamma: render.Model, run: RunDir, params: dict[str, str]
@@ -245,6 +306,7 @@ def test_the_link_gives_the_same_images_again(
     assert not again.warning
     for one, other in zip(drawn(app), drawn(again), strict=True):
         assert np.array_equal(one, other)
+    assert [code.value for code in app.code] == [code.value for code in again.code]
 
 
 def test_commands_write_the_files_that_the_page_offers(
@@ -277,6 +339,9 @@ def test_python_lines_write_the_files_that_the_page_offers(
     assert Path("wall.png").read_bytes() == wall.png(model)
     assert Path("plane.png").read_bytes() == plane.png(model)
     assert Path("slerp.png").read_bytes() == walk.png(model, "slerp")
+    for spot in (Spot(9, at="-1.25,3,2", truncation=0.7, label=label), Spot(plane="Through three", a=4, label=label)):
+        exec(spot.python(name), {})
+        assert Path("picture.png").read_bytes() == spot.png(model)
 
 
 @pytest.mark.parametrize(("name", "label"), [("alpha", None), ("gamma", "Coat")])
@@ -302,6 +367,9 @@ def test_films_are_endless(gamma: render.Model, name: str, label: str | None) ->
         {"seed": "nan", "truncation": "nan"},
         {"view": "Interpolate", "frames": "9999"},
         {"view": "Plane", "size": "x", "a": "-inf"},
+        {"at": "1,2"},
+        {"at": "nan,0,1", "lattice": "-3"},
+        {"at": "0,0,99", "plane": "Round"},
         {"view": "Sideways", "num": "7"},
         {"model": "nope"},
         {"model": "../../etc/passwd"},
@@ -311,7 +379,7 @@ def test_films_are_endless(gamma: render.Model, name: str, label: str | None) ->
 )
 def test_junk_in_a_link_is_named_and_passed_over(released: Path, params: dict[str, str]) -> None:
     app = opened(**params)
-    assert drawn(app)
+    assert drawn(app) or params.get("view") == "Sideways"  # then it opens with the plane
     junk = {key for key in params if key != "view" or params[key] == "Sideways"}
     assert all(f"`{key}=" in app.warning[0].value for key in junk)
 

@@ -26,9 +26,11 @@ LAW = {
     "jobs": ["config", "errors", "rundir"],
     "weights": ["config", "errors", "files"],
     "program": ["config", "errors"],
+    "browser_program": ["errors", "program"],
     "latent": ["errors"],
     "generators": ["config", "program"],
     "discriminators": ["config", "program"],
+    "lattice": ["errors", "latent"],
     "onnx_graph": ["program"],
     "engine": ["config", "errors", "onnx_graph", "program", "weights"],
     "render": ["engine", "errors", "generators", "latent", "weights"],
@@ -67,7 +69,8 @@ LAW = {
         *["checkpoint", "config", "data", "distributed", "errors", "recorder", "requests", "rundir", "trainer"],
     ],
     "app": [
-        *["alarm", "catalog", "config", "data", "errors", "evaluate", "export", "files", "fork", "jobs", "latent"],
+        *["alarm", "browser_program", "catalog", "config", "data", "errors", "evaluate", "export", "files", "fork"],
+        *["jobs", "latent", "lattice"],
         *["presets", "program", "render", "rundir", "weights"],
     ],
     "cli": ["config", "errors", "presets", "rundir"],  # at once; whatever a command needs, when it needs it

@@ -1,0 +1,144 @@
+"""Explore in a headless Chromium, as a hand feels it: `python -m benchmarks.explore` (needs playwright and a chromium).
+
+For each released model: what its bytes weigh, the time to the first picture of a cold browser, from a move of the
+pointer to its picture, and frames a second of one and of sixteen pictures; a browser makes 60 at most.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from ganlab import catalog
+from ganlab.app.components.generator import why_not
+from ganlab.browser_program import multiply_adds, to_browser
+
+ROOT = Path(__file__).resolve().parents[1]
+MOVES, SECONDS = 60, 4
+# Moves by pointer, one a frame, and the latency that the component notes for each picture.
+DRAG = """async (picture, moves) => {
+  const box = picture.getBoundingClientRect(), times = [];
+  const send = (type, x) => picture.dispatchEvent(new PointerEvent(type, {
+    bubbles: true, composed: true, pointerId: 1, clientX: box.x + 200 + x, clientY: box.y + 100, button: 0 }));
+  const stage = picture.closest(".stage");
+  stage.setPointerCapture = () => {};
+  send("pointerdown", 0);
+  for (let i = 1; i <= moves; i++) {
+    const before = picture.dataset.drawn;
+    send("pointermove", i);
+    while (picture.dataset.drawn === before) await new Promise(requestAnimationFrame);
+    times.push(Number(picture.dataset.latency));
+  }
+  send("pointerup", moves);
+  return times;
+}"""
+FRAMES = """async ([id, num, seconds]) => {
+  const generator = await globalThis.ganlab.generator(id), z = new Float32Array(generator.latentDim);
+  const y = generator.numClasses ? new Float32Array(generator.numClasses).fill(1 / generator.numClasses) : null;
+  const canvas = document.createElement("canvas"), context = canvas.getContext("2d");
+  const image = new ImageData(generator.width, generator.height);
+  const end = performance.now() + 1000 * seconds, start = performance.now();
+  let frames = 0, work = 0;
+  while (performance.now() < end) {
+    await new Promise(requestAnimationFrame);
+    const begun = performance.now();
+    for (let i = 0; i < num; i++) {
+      z.forEach((_, k) => (z[k] = Math.sin(k + i + frames / 60)));
+      generator.run(z, y, image.data);
+      context.putImageData(image, i % 4, i >> 2);
+    }
+    frames++;
+    work += performance.now() - begun;
+  }
+  return [(1000 * frames) / (performance.now() - start), work / frames];
+}"""
+
+
+def serve(runs: str) -> tuple[str, subprocess.Popen]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.port", str(port),
+         "--server.address", "127.0.0.1", "--server.headless", "true"],
+        cwd=ROOT, env={**os.environ, "GANLAB_RUNS": runs}, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    while True:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health").close()
+            return f"http://127.0.0.1:{port}", server
+        except OSError:
+            time.sleep(0.05)
+
+
+def first_picture(browser: Browser, address: str) -> tuple[Page, float, float]:
+    """A page of a cold browser with its plane drawn: seconds until then, and MB that came over the network."""
+    page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+    page.set_default_timeout(300_000)
+    received: list[int] = []
+    network = page.context.new_cdp_session(page)
+    network.send("Network.enable")
+    network.on("Network.loadingFinished", lambda event: received.append(event["encodedDataLength"]))
+    network.on("Network.webSocketFrameReceived", lambda event: received.append(len(event["response"]["payloadData"])))
+    start = time.perf_counter()
+    page.goto(address)
+    page.locator("canvas.picture[data-drawn]").wait_for()
+    seconds = time.perf_counter() - start
+    page.locator("canvas.picture[data-place]").wait_for()
+    return page, seconds, sum(received) / 1e6
+
+
+def measure(browser: Browser, address: str, name: str) -> None:
+    model = catalog.load(name)
+    if reason := why_not(model.program):
+        print(f"{name}: the server draws. {reason}")
+        return
+    content = to_browser(model.program)
+    page, seconds, received = first_picture(browser, f"{address}/?model={name}")
+    times = sorted(page.locator("canvas.picture").evaluate(DRAG, MOVES))
+    key = content[4 : 4 + int.from_bytes(content[:4], "little")].decode().split('"id":"')[1][:16]
+    print(
+        f"{name}\n"
+        f"  {model.program.num_parameters:,} parameters, {multiply_adds(model.program):,} multiply-adds, "
+        f"{len(content) / 1e6:.2f} MB\n"
+        f"  first picture of a cold browser   {seconds:.1f} s, {received:.1f} MB received\n"
+        f"  pointer to picture                median {statistics.median(times):.1f} ms, "
+        f"p95 {times[int(0.95 * len(times))]:.1f} ms ({len(times)} moves)"
+    )
+    for num in (1, 16):
+        fps, work = page.evaluate(FRAMES, [key, num, SECONDS])
+        print(f"  {num:2d} at once                        {fps:.0f} frames/s, {work:.1f} ms a frame")
+    page.context.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="*", default=catalog.released())
+    names = parser.parse_args().models
+    with tempfile.TemporaryDirectory() as runs, sync_playwright() as running:
+        browser = running.chromium.launch(
+            executable_path=os.environ.get("CHROMIUM") or shutil.which("chromium"),
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        address, server = serve(runs)
+        try:
+            for name in names:
+                measure(browser, address, name)
+        finally:
+            server.terminate()
+            browser.close()
+
+
+if __name__ == "__main__":
+    main()

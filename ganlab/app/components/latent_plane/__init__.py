@@ -1,0 +1,141 @@
+"""A plane of latent space to drag across: a large picture, and a map of tiles around it, drawn in the browser.
+
+`plane.js` says what it does. Where the browser can't draw (no SIMD, or too large a generator), it says so, and the
+server draws whenever the motion rests.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+
+from ganlab import export, latent, lattice, render
+from ganlab.app.components.generator import generator, why_not
+from ganlab.browser_program import to_browser
+from ganlab.render import Model
+
+HERE = Path(__file__).parent
+SPACING = 0.25  # between tiles at zoom 1, as in plane.js
+SERVED = 7  # tiles along a side, where the server draws
+NO_SIMD = "This browser lacks WebAssembly with SIMD."
+SERVER_DRAWS = "The server draws the pictures here, whenever you let go."
+
+_PLANE = st.components.v2.component(
+    "ganlab_latent_plane",
+    html=(HERE / "plane.html").read_text(),
+    css=(HERE / "plane.css").read_text(),
+    js="".join((HERE / f"{name}.js").read_text() for name in ("lattice", "tiles", "gestures", "plane")),
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A point of a plane, and how far the map is zoomed in."""
+
+    x: float = 0.0
+    y: float = 0.0
+    zoom: float = 1.0
+
+
+@dataclass(frozen=True)
+class Plane:
+    """What to walk on: the endless plane of a seed, or the one through `anchors` (3, latent_dim).
+
+    `truncation`: a factor on z. `y`: class weights (num_classes,) of a conditional model.
+    """
+
+    seed: int = 0
+    anchors: np.ndarray | None = None
+    truncation: float = 1.0
+    y: np.ndarray | None = None
+
+    def z(self, model: Model, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """The points at x, y (N,), float32 (N, latent_dim)."""
+        if self.anchors is not None:
+            a, b, c = self.anchors
+            z = lattice.through(a, b, c, x, y)
+        else:
+            z = lattice.at(self.seed, x, y, model.config.latent_dim, model.config.prior)
+        return latent.truncate(z, self.truncation)
+
+    def pictures(self, model: Model, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Their pictures, uint8 (N, H, W, C)."""
+        classes = None if self.y is None else np.tile(self.y, (len(x), 1))
+        return model.generate(self.z(model, x, y), classes)
+
+    def map(self, model: Model, place: Place, side: int) -> np.ndarray:
+        """The side x side tiles around a place, in reading order; places are those of the page's map."""
+        _, i, j, spacing = _corner(place, side)
+        down, right = np.indices((side, side)).reshape(2, -1)
+        return self.pictures(model, (i + right) * spacing, (j + down) * spacing)
+
+
+def latent_plane(model: Model, name: str, plane: Plane, start: Place, key: str, *, speed: float = 1.0) -> Place:
+    """Draw the plane, at first at `start`; and there again when another `start` is given. Returns where motion rested
+    last, rounded to 4 digits: the picture there is `plane.pictures(model, [x], [y])`.
+
+    `name`: what people call the model.
+    """
+    content, reason = _content(model.sha256, model)
+    state = st.session_state.get(key, {})
+    place = Place(*(state.get("place") or (start.x, start.y, start.zoom)))
+    if content and state.get("unable"):
+        content, reason = None, NO_SIMD
+    channels, height, width = model.program.output_shape
+    anchors = plane.anchors
+    found = _PLANE(
+        key=key,
+        data={
+            "generator": generator(content, f"{key}_generator") if content else None,
+            "label": f"Pictures that {name} invents",
+            "latentDim": model.config.latent_dim,
+            "width": width,
+            "height": height,
+            "plane": {
+                "seed": plane.seed,
+                "prior": model.config.prior,
+                "anchors": None if anchors is None else anchors.tolist(),
+            },
+            "truncation": plane.truncation,
+            "y": None if plane.y is None else plane.y.tolist(),
+            "start": [start.x, start.y, start.zoom],
+            "walk": lattice.walk(plane.seed).tolist(),
+            "speed": speed,
+            "reason": f"{reason} {SERVER_DRAWS}" if reason else "",
+            "served": None if content else _served(model, plane, place),
+        },
+        on_place_change=lambda: None,
+        on_unable_change=lambda: None,
+    )
+    return Place(*(found.place or (start.x, start.y, start.zoom)))
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _content(sha256: str, _model: Model) -> tuple[bytes | None, str]:
+    """The generator for the browser, or why there is none."""
+    reason = why_not(_model.program)
+    return (None, reason) if reason else (to_browser(_model.program), "")
+
+
+def _corner(place: Place, side: int) -> tuple[int, int, int, float]:
+    """The level of the tiles that a map shows, the first column and row of side x side around a place, and the space
+    between two."""
+    level = math.floor(math.log2(place.zoom) + 1e-9)
+    spacing = SPACING / 2**level
+    i, j = (round(u / spacing) - side // 2 for u in (place.x, place.y))
+    return level, i, j, spacing
+
+
+def _served(model: Model, plane: Plane, place: Place) -> dict[str, object]:
+    """A sprite of tiles around a place, and beneath them the picture there."""
+    level, i, j, _ = _corner(place, SERVED)
+    here = plane.pictures(model, np.array([place.x]), np.array([place.y]))
+    png = export.png_bytes(render.grid(np.concatenate([plane.map(model, place, SERVED), here]), SERVED))
+    url = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    where = {"level": level, "i": i, "j": j, "x": place.x, "y": place.y}
+    return {"sprite": url, "columns": SERVED, "rows": SERVED, **where}

@@ -1,0 +1,1 @@
+"""The parts of the page Explore: recipes, and a module for each view."""

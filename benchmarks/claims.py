@@ -35,7 +35,7 @@ ARMS: dict[str, tuple[str, Config]] = {  # arm: (claim, config)
     "dropout": ("Dropout in D helps", BASE.replace(d_dropout=0.3)),
     "smoothing": ("One-sided label smoothing helps", BASE.replace(label_smoothing=0.1)),
     "all-batch-norm": (
-        "No batch norm in G's last and D's first layer",
+        "Batch norm not in every layer",
         BASE.replace(g_norm="batch-all", d_norm="batch-all"),
     ),
 }

@@ -310,7 +310,7 @@ class View {
 
   // At a place with four digits, so that whoever is told of it sees the very same picture.
   rest() {
-    if (this.walk || this.target || this.stage.matches(".held")) return;
+    if (!this.drawn || this.dirty || this.walk || this.target || this.stage.matches(".held")) return;
     const place = [this.x, this.y, this.size].map((v) => Math.round(v * 1e4) / 1e4);
     if (this.x !== place[0] || this.y !== place[1]) {
       [this.x, this.y, this.size] = place;

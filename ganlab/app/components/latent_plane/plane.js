@@ -132,6 +132,7 @@ class View {
 
   letGo(event) {
     if (still.matches || event.timeStamp - this.panned > 60) this.velocity = [0, 0];
+    this.mayRest(); // the hand may have been still for long
     this.ask();
   }
 
@@ -190,6 +191,7 @@ class View {
   pause() {
     this.walk = null;
     this.showPlaying();
+    this.mayRest();
     this.ask();
   }
 
@@ -298,13 +300,17 @@ class View {
     this.since = undefined;
     const zoom = this.size === 1 ? "" : ` · zoom ${this.size.toPrecision(2)}`;
     this.where.textContent = `x ${this.x.toFixed(2)} · y ${this.y.toFixed(2)}${zoom}`;
+    this.mayRest();
+  }
+
+  mayRest() {
     clearTimeout(this.resting);
     this.resting = setTimeout(() => this.rest(), REST_MS);
   }
 
   // At a place with four digits, so that whoever is told of it sees the very same picture.
   rest() {
-    if (this.walk || this.target || this.stage.matches(".held")) return;
+    if (!this.drawn || this.dirty || this.walk || this.target || this.stage.matches(".held")) return;
     const place = [this.x, this.y, this.size].map((v) => Math.round(v * 1e4) / 1e4);
     if (this.x !== place[0] || this.y !== place[1]) {
       [this.x, this.y, this.size] = place;

@@ -99,13 +99,13 @@ def main() -> None:
                 except OSError:
                     time.sleep(0.02)
             up = time.perf_counter() - start
-            page.goto(address)
+            page.goto(f"{address}/?view=Wall")
             page.locator(PICTURE).first.wait_for()
             print(f"streamlit run to server up            {up:.2f} s")
             print(f"streamlit run to the first picture    {time.perf_counter() - start:.2f} s")
             opened = time.perf_counter()
             again = browser.new_page()
-            again.goto(address)
+            again.goto(f"{address}/?view=Wall")
             again.locator(PICTURE).first.wait_for()
             print(f"a second visitor's first picture      {time.perf_counter() - opened:.2f} s")
             again.close()

@@ -86,7 +86,7 @@ def of_files(name: str) -> dict[str, Any]:
     `sha256` is the generator's: evaluations are kept by it.
     """
     model, folder = catalog.load(name), catalog.CHECKPOINTS / name
-    paths = [folder / f"{kind}.safetensors" for kind in ("generator", "discriminator")]
+    paths = [folder / f"{kind}.safetensors" for kind in ("generator", "discriminator", "directions")]
     paths = [path for path in [*paths, folder / "samples.png", *catalog.history(name)] if path.is_file()]
     files = {
         path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in paths

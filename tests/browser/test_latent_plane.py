@@ -189,7 +189,7 @@ def moved(picture: Locator, place: str) -> None:
 
 
 def test_a_plane_is_dragged_and_found_again(server: str, page: Page) -> None:  # noqa: F811
-    picture = opened(page, server)
+    picture = opened(page, f"{server}/?model=mnist-dcgan")
     first = assert_is_of_its_place(picture, "mnist-dcgan", Spot())
     before, box = pixels(picture), picture.bounding_box()
     assert first == "0 0 1" and box is not None
@@ -233,7 +233,7 @@ def test_keys_move_zoom_and_walk(server: str, page: Page) -> None:  # noqa: F811
 
 
 def test_a_plane_through_three_begins_in_their_middle(server: str, page: Page) -> None:  # noqa: F811
-    picture = opened(page, f"{server}/?plane=Through+three&a=4&b=5&c=6")
+    picture = opened(page, f"{server}/?model=mnist-dcgan&plane=Through+three&a=4&b=5&c=6")
     spot = Spot(plane="Through three", a=4, b=5, c=6)
     assert assert_is_of_its_place(picture, "mnist-dcgan", spot) == "0.5 0.5 1"
 

@@ -69,9 +69,9 @@ LAW = {
         *["checkpoint", "config", "data", "distributed", "errors", "recorder", "requests", "rundir", "trainer"],
     ],
     "app": [
-        *["alarm", "browser_program", "catalog", "config", "data", "errors", "evaluate", "export", "files", "fork"],
-        *["jobs", "latent", "lattice"],
-        *["presets", "program", "render", "rundir", "weights"],
+        *["alarm", "browser_program", "catalog", "config", "data", "directions", "errors", "evaluate", "export"],
+        *["files", "fork", "found", "jobs", "judge", "latent", "lattice", "path_facts", "presets", "program", "recipe"],
+        *["render", "rundir", "scene", "weights"],
     ],
     "cli": ["config", "errors", "presets", "rundir"],  # at once; whatever a command needs, when it needs it
     "__main__": ["cli"],

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import streamlit as st
 
-from ganlab.app.measure.sprite import sprite
+from ganlab.app.components.sprite import sprite
 from ganlab.app.measure.words import KEY, figure, metric, nearness, number, plain
 from ganlab.app.measure.work import Evaluation
 from ganlab.app.widgets import link_to_explore, show

@@ -14,12 +14,12 @@ from PIL import Image
 from ganlab.app.widgets import GAP
 from ganlab.render import grid
 
-_HERE = Path(__file__)
+HERE = Path(__file__).parent
 _SPRITE = st.components.v2.component(
     "ganlab_sprite",
     html='<div class="wall"><canvas aria-hidden="true"></canvas><div class="buttons"></div></div>',
-    css=_HERE.with_suffix(".css").read_text(),
-    js=_HERE.with_suffix(".js").read_text(),
+    css=(HERE / "sprite.css").read_text(),
+    js=(HERE / "sprite.js").read_text(),
 )
 
 

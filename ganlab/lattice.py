@@ -10,6 +10,9 @@ distributed as the prior says, and no picture is greyer than another: plain inte
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -19,6 +22,7 @@ from ganlab.latent import Prior
 MAX_SEED = 2**32 - 1
 NEAR = np.arange(-1, 3)  # the crossings that a point sees, from the one before it
 ROUNDS, WEYL, FACTORS = 10, (0x9E3779B9, 0xBB67AE85), (0xD2511F53, 0xCD9E8D57)  # of Philox
+SPACING = 0.25  # between the tiles of a map at zoom 1; halved whenever the zoom doubles
 KEY_FRAMES = 8  # of a walk
 
 
@@ -94,6 +98,31 @@ def through(a: ArrayLike, b: ArrayLike, c: ArrayLike, x: ArrayLike, y: ArrayLike
     top, bottom = (1 - right) * norm_a + right * norm_b, (1 - right) * norm_c + right * (norm_b + norm_c) / 2
     norm = np.linalg.norm(points, axis=1, keepdims=True)
     return (points * ((1 - down) * top + down * bottom) / np.where(norm > 0, norm, 1)).astype(np.float32)
+
+
+class Corner(NamedTuple):
+    """Where a map of tiles begins: its first column and row, of tiles `spacing` apart, which the level says."""
+
+    i: int
+    j: int
+    level: int
+    spacing: float
+
+
+def corner(x: float, y: float, zoom: float, side: int) -> Corner:
+    """The corner of the map of side x side tiles around a place, as the page draws it: its middle tile is the nearest
+    to the place."""
+    level = math.floor(math.log2(zoom) + 1e-9)
+    spacing = SPACING / 2**level
+    i, j = (round(u / spacing) - side // 2 for u in (x, y))
+    return Corner(i, j, level, spacing)
+
+
+def tiles(x: float, y: float, zoom: float, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """The places of that map's tiles in reading order, x and y (side * side,)."""
+    i, j, _, spacing = corner(x, y, zoom, side)
+    down, right = np.indices((side, side)).reshape(2, -1)
+    return (i + right) * spacing, (j + down) * spacing
 
 
 def walk(seed: int, num: int = KEY_FRAMES, radius: float = 2.0) -> np.ndarray:

@@ -5,14 +5,15 @@
 
     model, step   a model by name, a run directory; the snapshot of a run: a number, or best
     show          pictures: each anchor. lerp, slerp: a walk through the anchors. classes: each anchor in every class.
-                  plane: through three anchors. lattice: a place on the endless plane of the first anchor, a seed
+                  plane: the patch between three anchors. lattice: a place on the endless plane of the first anchor, a
+                  seed. through: a place on the endless plane through three anchors
     at            anchors: a seed, seeds 40..43, or z as `latent.to_text` writes it; @ and a class of its own may follow
     class         of all other anchors: a name, or a blend 3*0.7:8*0.3
     truncation    factor on the z of seeds
-    num           pictures of a walk, or along a side of a plane or lattice
+    num           pictures of a walk, or along a side of a plane, or of a place's map; 1: the very place
     closed        1: a walk comes back to its first anchor
     move          directions by name, or as text, with amounts
-    x, y, zoom    where on the lattice
+    x, y, zoom    the place
 
 In names, whatever is no letter, digit or one of _ . - ~ is written as in links (%20).
 """
@@ -37,8 +38,9 @@ SAFE = ",:@*/"  # besides letters, digits and _.-~: characters that a link's que
 MAX_SEED = 2**63 - 1
 MAX_NUM = 1000
 MAX_ANCHORS = 1000
-Show = Literal["pictures", "lerp", "slerp", "classes", "plane", "lattice"]
-NUM: dict[Show, int] = {"lerp": 60, "slerp": 60, "plane": 9, "lattice": 9}  # unless the recipe says otherwise
+Show = Literal["pictures", "lerp", "slerp", "classes", "plane", "lattice", "through"]
+PLACES: tuple[Show, ...] = ("lattice", "through")
+NUM: dict[Show, int] = {"lerp": 60, "slerp": 60, "plane": 9, "lattice": 1, "through": 1}  # unless the recipe says more
 Blend = tuple[tuple[str, float], ...]  # names of classes with weights above 0; what they sum to does not matter
 Z = tuple[float, ...]  # float32 numbers
 
@@ -82,8 +84,8 @@ class Recipe:
     zoom: float = 1.0
 
     def __post_init__(self) -> None:
-        least = {"lerp": 2, "slerp": 2, "plane": 3}.get(self.show, 1)
-        most = {"plane": 3, "lattice": 1}.get(self.show, MAX_ANCHORS)
+        least = {"lerp": 2, "slerp": 2, "plane": 3, "through": 3}.get(self.show, 1)
+        most = {"plane": 3, "lattice": 1, "through": 3}.get(self.show, MAX_ANCHORS)
         if self.show not in get_args(Show):
             raise ConfigError(f"show is {self.show!r}{_near(self.show, get_args(Show))}")
         if not self.model:
@@ -91,15 +93,17 @@ class Recipe:
         if not least <= len(self.anchors) <= most:
             wanted = f"{least}" if least == most else f"{least} to {most}"
             raise ConfigError(f"show={self.show} takes {wanted} anchors; at gives {len(self.anchors)}.")
-        if self.num is not None and (self.show not in NUM or not 2 <= self.num <= MAX_NUM):
-            raise ConfigError(f"num is {self.num}; it is from 2 to {MAX_NUM}, and goes with show={', '.join(NUM)}.")
+        fewest = 1 if self.show in PLACES else 2
+        if self.num is not None and (self.show not in NUM or not fewest <= self.num <= MAX_NUM):
+            raise ConfigError(
+                f"num is {self.num}; it is from {fewest} to {MAX_NUM}, and goes with show={', '.join(NUM)}."
+            )
         if self.closed and self.show not in ("lerp", "slerp"):
             raise ConfigError(f"closed goes with show=lerp or slerp, not with {self.show}.")
-        if self.show == "lattice":
-            if not isinstance(self.anchors[0].at, int):
-                raise ConfigError("The lattice is that of a seed: at is one number.")
-        elif (self.x, self.y, self.zoom) != (0, 0, 1):
-            raise ConfigError(f"x, y and zoom go with show=lattice, not with {self.show}.")
+        if self.show == "lattice" and not isinstance(self.anchors[0].at, int):
+            raise ConfigError("The lattice is that of a seed: at is one number.")
+        if self.show not in PLACES and (self.x, self.y, self.zoom) != (0, 0, 1):
+            raise ConfigError(f"x, y and zoom go with show={' and '.join(PLACES)}, not with {self.show}.")
         numbers = (self.x, self.y, self.zoom, self.truncation, *(move.amount for move in self.moves))
         if not (self.zoom > 0 and all(map(math.isfinite, numbers))):
             raise ConfigError("x, y, truncation and amounts are finite numbers, and zoom is above 0.")
@@ -137,7 +141,7 @@ class Recipe:
 
 
 _DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(Recipe)}
-_KEYS = ("v", "model", "step", "show", "at", "class", "truncation", "num", "closed", "move", "x", "y", "zoom")
+KEYS = ("v", "model", "step", "show", "at", "class", "truncation", "num", "closed", "move", "x", "y", "zoom")
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -160,8 +164,8 @@ def parse(text: str) -> Recipe:
 def from_query(query: Mapping[str, str]) -> Recipe:
     """The recipe of a link's parameters. Raises ConfigError as `parse`."""
     for key in query:
-        if key not in _KEYS:
-            raise ConfigError(f"The recipe has {key!r}{_near(key, _KEYS)}")
+        if key not in KEYS:
+            raise ConfigError(f"The recipe has {key!r}{_near(key, KEYS)}")
     if (version := query.get("v", VERSION)) != VERSION:
         raise ConfigError(f"The recipe has version {version!r}; this ganlab reads {VERSION}. Use a newer ganlab.")
     given = {key: value for key, value in query.items() if value and key not in ("v", "model", "at", "class", "move")}

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ganlab import export, latent, render
+from ganlab import export, latent, lattice, render
 from ganlab.directions import Direction, find_direction, move
 from ganlab.errors import ConfigError
 from ganlab.files import write_atomic
@@ -18,7 +18,6 @@ from ganlab.render import Model
 
 MAX_PICTURES = 10_000
 MAX_SCALE = 64
-Lattice = Callable[[Recipe, Model], np.ndarray]  # z float32 (num * num, latent_dim) of a recipe that shows a lattice
 
 
 class Scene(NamedTuple):
@@ -30,20 +29,17 @@ class Scene(NamedTuple):
     columns: int | None
 
 
-def scene(
-    recipe: Recipe, model: Model, saved: Mapping[str, Direction] | None = None, lattice: Lattice | None = None
-) -> Scene:
+def scene(recipe: Recipe, model: Model, saved: Mapping[str, Direction] | None = None) -> Scene:
     """The points that a recipe shows of its model.
 
-    `saved`: directions by name; principal ones need not be among them. `lattice`: what knows the points of one. Raises
-    ConfigError where the recipe does not go with the model: another length of z, no such class or direction, or too
-    many pictures.
+    `saved`: directions by name; principal ones need not be among them. Raises ConfigError where the recipe does not go
+    with the model: another length of z, no such class or direction, or too many pictures.
     """
     count, sides = recipe.count, len(recipe.anchors)
-    total = {"pictures": sides, "classes": sides * max(model.num_classes, 1), "plane": count**2, "lattice": count**2}
-    if total.get(recipe.show, count) > MAX_PICTURES:
+    total = {"pictures": sides, "classes": sides * max(model.num_classes, 1), "lerp": count, "slerp": count}
+    if total.get(recipe.show, count**2) > MAX_PICTURES:
         raise ConfigError(f"The recipe shows more than {MAX_PICTURES:,} pictures; take a smaller num.")
-    points = _LAYOUTS[recipe.show](recipe, model, lattice)
+    points = _LAYOUTS[recipe.show](recipe, model)
     steps = []
     for step in recipe.moves:
         if isinstance(step.direction, str):
@@ -55,47 +51,50 @@ def scene(
     return points._replace(z=move(points.z, steps))
 
 
-def pictures(
-    recipe: Recipe, model: Model, saved: Mapping[str, Direction] | None = None, lattice: Lattice | None = None
-) -> np.ndarray:
+def pictures(recipe: Recipe, model: Model, saved: Mapping[str, Direction] | None = None) -> np.ndarray:
     """The pictures that a recipe shows, uint8 (N, H, W, C), in reading order or that of time. Raises as `scene`."""
-    z, y, _ = scene(recipe, model, saved, lattice)
+    z, y, _ = scene(recipe, model, saved)
     return model.generate(z, y)
 
 
 def save_scene(
     path: Path, points: Scene, model: Model, *, scale: int = 1, fps: float = 20, closed: bool = False
 ) -> None:
-    """Write what a recipe shows, atomically, each pixel `scale` wide: as .png (pictures in their rows), .gif (one after
-    another; there and back unless `closed`), or as .npy (z, float32).
+    """Write what a recipe shows, atomically; its extension says as what. See `scene_bytes`."""
+    write_atomic(path, scene_bytes(path.suffix, points, model, scale=scale, fps=fps, closed=closed))
 
-    Raises ConfigError for another extension, or a scale out of range.
+
+def scene_bytes(
+    kind: str, points: Scene, model: Model, *, scale: int = 1, fps: float = 20, closed: bool = False
+) -> bytes:
+    """What a recipe shows as a file, each pixel `scale` wide: .png (pictures in their rows), .gif (one after another;
+    there and back unless `closed`), or .npy (z, float32).
+
+    Raises ConfigError for another kind, or a scale out of range.
     """
     if not 1 <= scale <= MAX_SCALE:
         raise ConfigError(f"scale is a whole number from 1 to {MAX_SCALE}; got {scale}.")
-    kind = path.suffix.lower()
+    kind = kind.lower()
     if kind == ".npy":
         buffer = io.BytesIO()
         np.save(buffer, points.z)
-        write_atomic(path, buffer.getvalue())
-        return
+        return buffer.getvalue()
     if kind not in (".png", ".gif"):
-        raise ConfigError(f"{path}: a recipe is drawn as .png, .gif, or .npy (its z).")
+        raise ConfigError(f"A recipe is drawn as .png, .gif, or .npy (its z), not as {kind or 'a file without any'}.")
     images = model.generate(points.z, points.y)
     if kind == ".gif":
-        write_atomic(path, export.gif_bytes(images, fps, scale=scale, bounce=not closed))
-    else:
-        export.save_image(path, render.upscale(render.grid(images, points.columns), scale))
+        return export.gif_bytes(images, fps, scale=scale, bounce=not closed)
+    return export.png_bytes(render.upscale(render.grid(images, points.columns), scale))
 
 
 # --- layouts ---------------------------------------------------------------------------------------------------------
 
 
-def _pictures(recipe: Recipe, model: Model, lattice: Lattice | None) -> Scene:
+def _pictures(recipe: Recipe, model: Model) -> Scene:
     return Scene(*_anchors(recipe, model), None)
 
 
-def _walk(recipe: Recipe, model: Model, lattice: Lattice | None) -> Scene:
+def _walk(recipe: Recipe, model: Model) -> Scene:
     z, y = _anchors(recipe, model)
     frames, kind, closed = recipe.count, recipe.show, recipe.closed
     assert kind in ("lerp", "slerp")
@@ -103,7 +102,7 @@ def _walk(recipe: Recipe, model: Model, lattice: Lattice | None) -> Scene:
     return Scene(latent.path(z, frames, kind, closed), weights, frames)
 
 
-def _classes(recipe: Recipe, model: Model, lattice: Lattice | None) -> Scene:
+def _classes(recipe: Recipe, model: Model) -> Scene:
     if not model.num_classes:
         raise ConfigError(f"{model.name} knows no classes: show=classes takes a conditional model.")
     if recipe.blend or any(anchor.blend for anchor in recipe.anchors):
@@ -112,26 +111,33 @@ def _classes(recipe: Recipe, model: Model, lattice: Lattice | None) -> Scene:
     return Scene(*latent.in_all_classes(z, model.num_classes), model.num_classes)
 
 
-def _plane(recipe: Recipe, model: Model, lattice: Lattice | None) -> Scene:
+def _plane(recipe: Recipe, model: Model) -> Scene:
     a, b, c = _z(recipe, model)
     z = latent.plane(a, b, c, recipe.count)
     return Scene(z, _one_class(recipe, model, len(z)), recipe.count)
 
 
-def _lattice(recipe: Recipe, model: Model, lattice: Lattice | None) -> Scene:
-    if lattice is None:
-        raise ConfigError("show=lattice can't be drawn here: only the page Explore knows the lattice.")
-    z = lattice(recipe, model)
-    return Scene(z, _one_class(recipe, model, len(z)), recipe.count)
+def _place(recipe: Recipe, model: Model) -> Scene:
+    num, where = recipe.count, (recipe.x, recipe.y)
+    x, y = np.array(where)[:, None] if num == 1 else lattice.tiles(*where, recipe.zoom, num)
+    if recipe.show == "lattice":
+        seed = recipe.anchors[0].at
+        assert isinstance(seed, int)
+        z = lattice.at(seed, x, y, model.config.latent_dim, model.config.prior)
+        z = latent.truncate(z, recipe.truncation)
+    else:
+        z = lattice.through(*_z(recipe, model), x, y)
+    return Scene(z, _one_class(recipe, model, len(z)), num)
 
 
-_LAYOUTS: dict[Show, Callable[[Recipe, Model, Lattice | None], Scene]] = {
+_LAYOUTS: dict[Show, Callable[[Recipe, Model], Scene]] = {
     "pictures": _pictures,
     "lerp": _walk,
     "slerp": _walk,
     "classes": _classes,
     "plane": _plane,
-    "lattice": _lattice,
+    "lattice": _place,
+    "through": _place,
 }
 
 

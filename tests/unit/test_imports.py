@@ -38,7 +38,7 @@ LAW = {
     "measurements": ["errors"],
     "directions": ["errors", "measurements", "program", "render", "weights"],
     "recipe": ["errors", "latent"],
-    "scene": ["directions", "errors", "export", "files", "latent", "recipe", "render"],
+    "scene": ["directions", "errors", "export", "files", "latent", "lattice", "recipe", "render"],
     "path_facts": ["errors", "evaluate", "render"],
     "found": ["errors", "export", "files", "render"],
     "projection": ["evaluate", "found", "program", "render"],

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ganlab import cli, latent, render
+from ganlab import cli, latent, lattice, render
 from ganlab.directions import Direction, move, principal_directions, save_directions
 from ganlab.errors import ConfigError
-from ganlab.recipe import Anchor, Move, Recipe, from_query, parse
+from ganlab.recipe import NUM, PLACES, Anchor, Move, Recipe, from_query, parse
 from ganlab.render import Model, load_model
 from ganlab.scene import Scene, pictures, save_scene, scene
 
@@ -29,8 +29,8 @@ moves = st.lists(st.builds(Move, names | vectors, floats), max_size=3).map(tuple
 
 @st.composite
 def recipes(draw) -> Recipe:
-    show = draw(st.sampled_from(["pictures", "lerp", "slerp", "classes", "plane", "lattice"]))
-    least, most = {"lerp": (2, 6), "slerp": (2, 6), "plane": (3, 3), "lattice": (1, 1)}.get(show, (1, 6))
+    show = draw(st.sampled_from(["pictures", "lerp", "slerp", "classes", "plane", "lattice", "through"]))
+    least, most = {"lerp": (2, 6), "slerp": (2, 6), "plane": (3, 3), "through": (3, 3)}.get(show, (1, 6))
     values = {
         "anchors": tuple(draw(st.lists(anchors, min_size=least, max_size=most))),
         "step": draw(st.none() | st.integers(0, 10**9) | st.just("best")),
@@ -38,12 +38,13 @@ def recipes(draw) -> Recipe:
         "truncation": draw(floats),
         "moves": draw(moves),
     }
-    if show in ("lerp", "slerp", "plane", "lattice"):
-        values["num"] = draw(st.none() | st.integers(2, 1000))
+    if show in NUM:
+        values["num"] = draw(st.none() | st.integers(1 if show in PLACES else 2, 1000))
     if show in ("lerp", "slerp"):
         values["closed"] = draw(st.booleans())
     if show == "lattice":
         values["anchors"] = (Anchor(draw(st.integers(0, 99)), draw(blends)),)
+    if show in PLACES:
         values |= {"x": draw(floats), "y": draw(floats), "zoom": draw(st.floats(1e-6, 1e6))}
     return Recipe(draw(names), show=show, **values)
 
@@ -125,7 +126,7 @@ def test_a_recipe_by_hand():
         ("model=m&move=slant", "write slant*1.5"),
         ("model=m&move=slant*lots", "the amount of 'slant' is 'lots'"),
         ("model=m&truncation=nan", "truncation is 'nan'"),
-        ("model=m&x=1", "x, y and zoom go with show=lattice"),
+        ("model=m&x=1", "x, y and zoom go with show=lattice and through"),
         ("model=m&show=lattice&zoom=0", "zoom is above 0"),
         ("model=m&show=lattice&at=z16:ADw", "at is one number"),
         ("model=m&num=5", "num is 5"),
@@ -205,16 +206,20 @@ def test_moves(model):
     np.testing.assert_array_equal(shown.z, move(model.z([1]), [(principal_directions(model)[1], 3.0)]))
 
 
-def test_the_lattice_is_asked_for_its_points(model):
-    recipe = parse("model=m&show=lattice&at=5&x=1.5&y=-2&zoom=0.5&num=2")
-    asked = []
+def test_a_place_on_an_endless_plane(model):
+    here = scene(parse("model=m&show=lattice&at=5&x=1.5&y=-2&zoom=0.5&truncation=0.5"), model)
+    np.testing.assert_array_equal(here.z, 0.5 * lattice.at(5, [1.5], [-2], 4))
+    a, b, c = model.z([1, 2, 3])
+    here = scene(parse("model=m&show=through&at=1,2,3&x=0.5&y=0.25"), model)
+    np.testing.assert_array_equal(here.z, lattice.through(a, b, c, [0.5], [0.25]))
 
-    def lattice(recipe: Recipe, model: Model) -> np.ndarray:
-        asked.append((recipe.anchors[0].at, recipe.x, recipe.y, recipe.zoom, recipe.count))
-        return model.z(range(4))
 
-    np.testing.assert_array_equal(scene(recipe, model, lattice=lattice).z, model.z(range(4)))
-    assert asked == [(5, 1.5, -2.0, 0.5, 2)]
+def test_a_map_of_an_endless_plane(model):
+    """Zoomed in twice over, tiles lie an eighth apart; the middle one is the nearest to the place."""
+    around = scene(parse("model=m&show=lattice&at=3&x=0.51&y=-0.3&zoom=2.5&num=3"), model)
+    x, y = (v.ravel() for v in np.meshgrid([0.375, 0.5, 0.625], [-0.375, -0.25, -0.125]))
+    np.testing.assert_array_equal(around.z, lattice.at(3, x, y, 4))
+    assert around.columns == 3
 
 
 @pytest.mark.parametrize(
@@ -226,7 +231,7 @@ def test_the_lattice_is_asked_for_its_points(model):
         ("model=m&show=classes", "knows no classes"),
         ("model=m&move=slnat*1", "no direction 'slnat'. Did you mean 'slant'? There are: slant"),
         ("model=m&move=features-5*1", "features-1 to features-4"),
-        ("model=m&show=lattice", "only the page Explore"),
+        ("model=m&show=lattice&num=101", "more than 10,000"),
         ("model=m&show=plane&at=1,2,3&num=101", "more than 10,000"),
     ],
 )
@@ -291,7 +296,7 @@ def test_a_run_keeps_its_directions_in_its_folder(tmp_path):
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        (["--out", "x.mp4"], "x.mp4"),
+        (["--out", "x.txt"], ".txt"),
         (["--scale", "0"], "scale"),
         (["--fps", "0", "--out", "x.gif"], "frames a second"),
     ],

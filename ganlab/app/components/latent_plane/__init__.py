@@ -7,7 +7,6 @@ server draws whenever the motion rests.
 from __future__ import annotations
 
 import base64
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from ganlab.browser_program import to_browser
 from ganlab.render import Model
 
 HERE = Path(__file__).parent
-SPACING = 0.25  # between tiles at zoom 1, as in plane.js
 SERVED = 7  # tiles along a side, where the server draws
 NO_SIMD = "This browser lacks WebAssembly with SIMD."
 SERVER_DRAWS = "The server draws the pictures here, whenever you let go."
@@ -70,9 +68,7 @@ class Plane:
 
     def map(self, model: Model, place: Place, side: int) -> np.ndarray:
         """The side x side tiles around a place, in reading order; places are those of the page's map."""
-        _, i, j, spacing = _corner(place, side)
-        down, right = np.indices((side, side)).reshape(2, -1)
-        return self.pictures(model, (i + right) * spacing, (j + down) * spacing)
+        return self.pictures(model, *lattice.tiles(place.x, place.y, place.zoom, side))
 
 
 def latent_plane(model: Model, name: str, plane: Plane, start: Place, key: str, *, speed: float = 1.0) -> Place:
@@ -122,18 +118,9 @@ def _content(sha256: str, _model: Model) -> tuple[bytes | None, str]:
     return (None, reason) if reason else (to_browser(_model.program), "")
 
 
-def _corner(place: Place, side: int) -> tuple[int, int, int, float]:
-    """The level of the tiles that a map shows, the first column and row of side x side around a place, and the space
-    between two."""
-    level = math.floor(math.log2(place.zoom) + 1e-9)
-    spacing = SPACING / 2**level
-    i, j = (round(u / spacing) - side // 2 for u in (place.x, place.y))
-    return level, i, j, spacing
-
-
 def _served(model: Model, plane: Plane, place: Place) -> dict[str, object]:
     """A sprite of tiles around a place, and beneath them the picture there."""
-    level, i, j, _ = _corner(place, SERVED)
+    i, j, level, _ = lattice.corner(place.x, place.y, place.zoom, SERVED)
     here = plane.pictures(model, np.array([place.x]), np.array([place.y]))
     png = export.png_bytes(render.grid(np.concatenate([plane.map(model, place, SERVED), here]), SERVED))
     url = f"data:image/png;base64,{base64.b64encode(png).decode()}"

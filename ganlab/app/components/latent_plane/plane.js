@@ -1,7 +1,7 @@
 // The plane of pictures: a large one, and a map of tiles around it. Both are dragged.
 // lattice.js, tiles.js and gestures.js are put before this file; generators come from ../generator.
 
-const SPACING = 0.25; // between tiles at zoom 1, in units of the plane; halved whenever the zoom doubles
+const SPACING = 0.25; // between tiles at zoom 1, in units of the plane, as in ganlab/lattice.py
 const GAP = 2; // between tiles, in pixels of the page
 const ZOOM = [0.25, 16];
 const TILE_MS = 7; // of each frame, for tiles

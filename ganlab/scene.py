@@ -126,7 +126,8 @@ def _place(recipe: Recipe, model: Model) -> Scene:
         z = lattice.at(seed, x, y, model.config.latent_dim, model.config.prior)
         z = latent.truncate(z, recipe.truncation)
     else:
-        z = lattice.through(*_z(recipe, model), x, y)
+        a, b, c = _z(recipe, model)
+        z = lattice.through(a, b, c, x, y)
     return Scene(z, _one_class(recipe, model, len(z)), num)
 
 

@@ -12,6 +12,9 @@ import streamlit as st
 
 from ganlab import catalog
 from ganlab.errors import GanlabError
+from ganlab.evaluate.extractors import Extractor
+from ganlab.judge import Judge, load_judge
+from ganlab.path_facts import extractor_of
 from ganlab.render import Model, load_model
 from ganlab.rundir import ACTIVE, RunDir, list_runs
 
@@ -86,6 +89,26 @@ def open_model(name: str) -> Model:
     """A model for drawing, cached by the file that it comes from. Raises GanlabError; an error is never cached."""
     file = catalog.find(name)
     return _open_file(str(file), file.stat().st_mtime_ns, name)
+
+
+def open_judge(name: str) -> Judge | None:
+    """The discriminator beside a model, cached by its file; None where there is none that can be read."""
+    try:
+        file = catalog.find_discriminator(name)
+        return _open_judge(str(file), file.stat().st_mtime_ns, name)
+    except GanlabError:
+        return None
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _open_judge(file: str, changed: int, name: str) -> Judge:
+    return load_judge(Path(file), name)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def open_extractor(sha256: str, _model: Model) -> Extractor | None:
+    """The network that looks at a model's pictures, cached by the model's file; None where there is none."""
+    return extractor_of(_model)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

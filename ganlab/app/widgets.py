@@ -67,32 +67,17 @@ def seed_input(label: str, key: str, default: int, help: str | None = None) -> i
     return int(value + 0.5)  # as the field shows it
 
 
-def choose_class(model: Model, about: str) -> str | None:
-    """For a conditional model, a field for the class to draw; None: each seed's own, or an unconditional model."""
+def choose_class(model: Model, about: str, first: str | None = None) -> str | None:
+    """For a conditional model, a field for the class to draw; None: each seed's own, or an unconditional model.
+
+    first: the class that it begins with.
+    """
     if not model.num_classes:
         return None
     options = [OWN_CLASS, *model.classes]
-    chosen = st.selectbox("Class", options, key="class", help=about, bind="query-params")
+    index = options.index(first) if first in options else 0
+    chosen = st.selectbox("Class", options, index, key="class", help=about, bind="query-params")
     return None if chosen == OWN_CLASS else chosen
-
-
-def anchors(model: Model, names: Mapping[str, str], width: int, label: str | None) -> tuple[list[int], str | None]:
-    """A picture over a seed field for each URL parameter in `names`, side by side: their seeds, at first 1, 2, …
-
-    All are of the class `label`; of a conditional model and without one, of the first seed's own: it is returned too.
-    """
-    seeds: list[int] = []
-    with st.container(horizontal=True, horizontal_alignment="distribute"):
-        for i, (key, name) in enumerate(names.items()):
-            with st.container(width=width, gap="xsmall"):
-                place = st.container()
-                seeds.append(seed_input(name, key, i + 1))
-            if label is None and (own := model.labels_of(seeds[:1])) is not None:
-                label = model.classes[own[0]]
-            with place:
-                picture = model.from_seeds(seeds[-1:], label=label)
-                show(picture, 1, width=width, alt=f"The picture of seed {seeds[i]}")
-    return seeds, label
 
 
 def segments(
@@ -228,13 +213,6 @@ def download(
     st.download_button(label, data, file_name, icon=icon, help=help, key=key, on_click="ignore")
 
 
-def link_query(name: str, view: str, values: Mapping[str, object]) -> dict[str, str]:
-    """The URL parameters of exactly one view. They name a run's step, so that more training does not change it."""
-    run, _, step = name.rpartition("@")
-    model = {"model": run, "step": step} if run and step.isdigit() else {"model": name}
-    return {**model, "view": view, **{key: str(value) for key, value in values.items()}}
-
-
 def link_popover(query: Mapping[str, str]) -> None:
     """A button that offers the address of exactly this view."""
     with st.popover("Link", icon=":material/link:", help="A link to this very view"):
@@ -251,13 +229,6 @@ def code_popover(command: str | None, python: str) -> None:
             st.code(command, language="bash", wrap_lines=True, width=CODE)
         st.markdown("In Python")
         st.code(python, language="python", wrap_lines=True, width=CODE)
-
-
-def script(model: str, *lines: str) -> str:
-    """A Python script that loads a model and goes on with `lines`; it imports what they use."""
-    used = [name for name in ("export", "lattice", "latent", "render") if any(f"{name}." in line for line in lines)]
-    head = f"from pathlib import Path\n\nimport ganlab\nfrom ganlab import {', '.join(used)}\n\n"
-    return head + "\n".join([f"model = ganlab.load({model!r})", *lines])
 
 
 def link_to_explore(name: str, step: int | None = None) -> None:

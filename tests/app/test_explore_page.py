@@ -14,12 +14,14 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from ganlab import catalog, cli, lattice, render, weights
+from ganlab import catalog, cli, latent, lattice, render, weights
 from ganlab.app import widgets
 from ganlab.app.components.latent_plane import SERVED, Place
 from ganlab.app.components.latent_plane import Plane as Ground
-from ganlab.app.explore.recipes import PATHS, Plane, Spot, Walk, Wall, read_place, write_place
+from ganlab.app.explore.hand import Hand
+from ganlab.app.explore.recipes import read_place, write_place
 from ganlab.config import Config
+from ganlab.recipe import Anchor
 from ganlab.rundir import RunDir
 
 CONFIG = Config(data="mnist-5k", model="mlp", width=8, latent_dim=8)
@@ -86,6 +88,22 @@ def drawn(app: AppTest) -> list[np.ndarray]:
     return [np.array(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2])))) for url in urls]
 
 
+def given(app: AppTest, has: str) -> list[dict]:
+    """What the components whose data have such a field were given, in the page's order."""
+    protos = [element.proto for element in app.get("bidi_component")]
+    return [data for proto in protos if proto.json and has in (data := json.loads(proto.json))]
+
+
+def sprites(app: AppTest) -> list[np.ndarray]:
+    """The walls and rows of pictures on the page, each uint8 (N, H, W, 1)."""
+    walls = []
+    for data in given(app, "num"):
+        image = np.array(Image.open(io.BytesIO(base64.b64decode(data["sprite"].partition(",")[2]))))
+        rows = image.reshape(-1, data["height"], data["columns"], data["width"]).transpose(0, 2, 1, 3)
+        walls.append(rows.reshape(-1, data["height"], data["width"], 1)[: data["num"]])
+    return walls
+
+
 def tiles(image: np.ndarray, columns: int, size: int = 28) -> np.ndarray:
     """The pictures in a drawn image, one pixel for each of its squares: (N, H, W, 1)."""
     gap = 2 * widgets.GAP
@@ -108,9 +126,9 @@ def alpha() -> render.Model:
 
 def test_a_wall_is_of_the_first_model(released: Path) -> None:
     app = opened()
-    (image,) = drawn(app)
-    assert (tiles(image, 8) == alpha().sample(64)).all()
-    assert app.image[0].proto.imgs[0].alt == "64 generated pictures in 8 rows, of the seeds 0 to 63"
+    (wall,) = sprites(app)
+    assert (wall == alpha().sample(64)).all()
+    assert given(app, "num")[0]["label"] == "64 generated pictures in 8 rows, of the seeds 0 to 63"
     assert any("seed 0" in caption.value and "seed 63" in caption.value for caption in app.caption)
 
 
@@ -124,15 +142,15 @@ def test_the_app_opens_on_explore(released: Path) -> None:
 
 
 def test_wall_takes_number_truncation_and_seed(released: Path) -> None:
-    (image,) = drawn(opened(num="16", truncation="0.5", seed="7"))
-    assert (tiles(image, 4) == alpha().sample(16, 7, 0.5)).all()
+    (wall,) = sprites(opened(pictures="16", truncation="0.5", seed="7"))
+    assert (wall == alpha().sample(16, 7, 0.5)).all()
 
 
 def test_new_pictures_goes_on_with_the_next_seeds(released: Path) -> None:
-    app = opened(num="16", seed="5")
+    app = opened(pictures="16", seed="5")
     app.button[0].click().run()
     assert app.number_input(key="seed").value == 21
-    assert (tiles(drawn(app)[0], 4) == alpha().sample(16, 21)).all()
+    assert (sprites(app)[0] == alpha().sample(16, 21)).all()
 
 
 def test_new_pictures_starts_again_after_the_last_seed(released: Path) -> None:
@@ -141,24 +159,41 @@ def test_new_pictures_starts_again_after_the_last_seed(released: Path) -> None:
     assert app.number_input(key="seed").value == 0 and not app.exception
 
 
-def test_plane(released: Path) -> None:
-    image, *anchors = drawn(opened(view="Plane", a="4", b="5", c="6", size="7"))
-    model = alpha()
-    assert (np.concatenate([tiles(x, 1) for x in anchors]) == model.from_seeds([4, 5, 6])).all()
-    pictures = tiles(image, 7)
-    assert (pictures == Plane(4, 5, 6, 7).pictures(model)).all()
-    corners = pictures[[0, 6, 42]].astype(int)  # A, B, C; a point is rounded once more on its way
-    assert abs(corners - model.from_seeds([4, 5, 6])).max() <= 1
-
-
 def test_interpolate_shows_both_paths(released: Path) -> None:
-    _, _, around, straight = drawn(opened(view="Interpolate", a="4", b="5", frames="9"))
+    app = opened(view="Interpolate", frames="9")
+    keys, around, straight = sprites(app)
     model = alpha()
-    for image, path in ((around, "slerp"), (straight, "lerp")):
-        pictures = tiles(image, 9)
-        assert (pictures == Walk(4, 5, 9).pictures(model, path)).all()
-        assert abs(pictures[[0, -1]].astype(int) - model.from_seeds([4, 5])).max() <= 1
+    assert (keys == model.from_seeds([1, 2])).all()
+    for strip, path in ((around, latent.slerp), (straight, latent.lerp)):
+        assert (strip == model.generate(path(*model.z([1, 2]), np.linspace(0, 1, 9)))).all()
     assert (around != straight).any()
+    titles = ["Length of z", "Certainty of the class", "Change from the frame before"]  # it has no discriminator
+    assert [m.value.strip("*") for m in app.markdown if m.value.strip("*") in titles] == titles
+
+
+def test_interpolate_goes_through_many_pictures_and_back(released: Path) -> None:
+    app = opened(view="Interpolate", frames="12")
+    app.button(key="keys add").click().run()  # the picture in hand, behind A
+    app.toggle(key="closed").set_value(True).run()
+    model, (keys, around, _) = alpha(), sprites(app)
+    assert (keys == model.from_seeds([1, 0, 2])).all()
+    assert (around == model.generate(latent.path(model.z([1, 0, 2]), 12, closed=True))).all()
+    app.number_input(key="keys seed").set_value(7).run()
+    assert (sprites(app)[0] == model.from_seeds([1, 7, 2])).all()
+    app.button(key="keys remove").click().run()
+    assert (sprites(app)[0] == model.from_seeds([1, 2])).all()
+    assert app.button(key="keys remove").disabled
+
+
+def test_a_key_picture_in_every_class(gamma: render.Model) -> None:
+    app = opened(model="gamma", view="Interpolate")
+    every = sprites(app)[-1]
+    assert (every == gamma.generate(gamma.z([1, 1, 1]), [0, 1, 2])).all()
+    app.selectbox(key="keys class").set_value("Bag").run()
+    around = sprites(app)[1]
+    assert (around[[0, -1]] == gamma.generate(gamma.z([1, 2]), [0, 2])).all()
+    z, y = latent.path(gamma.z([1, 2]), 11), latent.class_path(0, 2, 3, 11)
+    assert (around == gamma.generate(z, y)).all()
 
 
 def test_one_picture_in_colour() -> None:
@@ -174,8 +209,8 @@ def test_one_picture_in_colour() -> None:
 def test_a_place_is_written_as_it_is_read() -> None:
     for place in (Place(), Place(-1.25, 3, 0.5), Place(123456.7891, -0.0001, 1.4142)):
         assert read_place(write_place(place)) == place
-    for junk in ("", "1,2", "1,2,3,4", "a,b,c", "nan,0,1", "inf,0,1", "1e9,0,1", "0,0,0", "0,0,-1", "0,0,17"):
-        assert read_place(junk) is None
+    for junk in ("a,b,1", "nan,0,1", "inf,0,1", "1e9,0,1", "0,0,0", "0,0,-1", "0,0,17"):
+        assert read_place(dict(zip(("x", "y", "zoom"), junk.split(","), strict=True))) is None
 
 
 def test_a_map_has_the_picture_of_each_place(released: Path) -> None:
@@ -199,7 +234,7 @@ def test_the_server_draws_for_a_browser_that_can_not(released: Path, monkeypatch
 
     assert "generator" in plane_data(opened(view="Move"))
     monkeypatch.setattr(generator, "BUDGET", 100)
-    data = plane_data(opened(view="Move", model="beta", at="0.5,0.25,1", lattice="3"))
+    data = plane_data(opened(view="Move", model="beta", x="0.5", y="0.25", lattice="3"))
     assert data["generator"] is None and "million multiplications" in data["reason"]
     sprite = np.array(Image.open(io.BytesIO(base64.b64decode(data["served"]["sprite"].partition(",")[2]))))
     pictures = sprite.reshape(-1, 28, SERVED, 28).transpose(0, 2, 1, 3).reshape(-1, 28, 28, 1)
@@ -210,8 +245,7 @@ def test_the_server_draws_for_a_browser_that_can_not(released: Path, monkeypatch
 
 def plane_data(app: AppTest) -> dict:
     """What the component of the plane is given."""
-    protos = [element.proto for element in app.get("bidi_component")]
-    (found,) = [json.loads(proto.json) for proto in protos if proto.json]
+    (found,) = given(app, "walk")
     return found
 
 
@@ -225,42 +259,40 @@ def test_a_model_without_classes_offers_none(released: Path, gamma: render.Model
 
 
 def test_wall_of_a_class_or_of_each_seeds_own(gamma: render.Model) -> None:
-    app = opened(model="gamma", num="16", seed="5")
+    app = opened(model="gamma", pictures="16", seed="5")
     own = gamma.generate(gamma.z(range(5, 21)), [seed % 3 for seed in range(5, 21)])
-    assert (tiles(drawn(app)[0], 4) == own).all()
+    assert (sprites(app)[0] == own).all()
     app.selectbox(key="class").set_value("Ankle boot").run()
-    assert (tiles(drawn(app)[0], 4) == gamma.generate(gamma.z(range(5, 21)), [2] * 16)).all()
+    assert (sprites(app)[0] == gamma.generate(gamma.z(range(5, 21)), [2] * 16)).all()
 
 
 @pytest.mark.parametrize(("chosen", "index"), [({}, 1), ({"class": "Bag"}, 0)], ids=["own", "Bag"])
-def test_plane_and_walk_are_of_one_class(gamma: render.Model, chosen: dict[str, str], index: int) -> None:
-    plane, *corners = drawn(opened(model="gamma", view="Plane", a="4", b="5", c="6", size="7", **chosen))
-    of_class = gamma.generate(gamma.z([4, 5, 6]), [index] * 3).astype(int)  # seed 4 is of class 1
-    assert (np.concatenate([tiles(x, 1) for x in corners]) == of_class).all()
-    assert abs(tiles(plane, 7)[[0, 6, 42]] - of_class).max() <= 1
-    _, _, around, straight = drawn(opened(model="gamma", view="Interpolate", a="4", b="5", frames="9", **chosen))
-    for image in (around, straight):
-        assert abs(tiles(image, 9)[[0, -1]] - of_class[:2]).max() <= 1
+def test_a_plane_through_three_is_of_one_class(gamma: render.Model, chosen: dict[str, str], index: int) -> None:
+    app = opened(model="gamma", view="Move", plane="Through three", **chosen)
+    assert (sprites(app)[0] == gamma.generate(gamma.z([1, 2, 3]), [index] * 3)).all()  # seed 1 is of class 1
+    data = plane_data(app)
+    assert data["y"] == np.eye(3)[index].tolist()
+    np.testing.assert_array_equal(np.float32(data["plane"]["anchors"]), gamma.z([1, 2, 3]))
 
 
 def test_another_model_without_that_class_draws_its_own(gamma: render.Model) -> None:
     config = CONFIG.replace(conditioning="concat", classes=("cat", "dog"))
     save_model(catalog.CHECKPOINTS / "delta" / "generator.safetensors", 8, config=config)
-    app = opened(model="gamma", num="16", **{"class": "Bag"})
+    app = opened(model="gamma", pictures="16", **{"class": "Bag"})
     app.selectbox(key="model").set_value("delta").run()
     assert not app.exception and not app.warning
     assert app.selectbox(key="class").value == "Each seed's own"
-    assert (tiles(drawn(app)[0], 4) == catalog.load("delta").sample(16)).all()
+    assert (sprites(app)[0] == catalog.load("delta").sample(16)).all()
 
 
 # --- runs ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_run_shows_its_newest_snapshot_or_the_one_asked_for(released: Path, run: RunDir) -> None:
-    app = opened(model=str(run.path), num="16")
-    assert (tiles(drawn(app)[0], 4) == catalog.load(f"{run.path}@20").sample(16)).all()
+    app = opened(model=str(run.path), pictures="16")
+    assert (sprites(app)[0] == catalog.load(f"{run.path}@20").sample(16)).all()
     app.selectbox(key="step").set_value("10").run()
-    assert (tiles(drawn(app)[0], 4) == catalog.load(f"{run.path}@10").sample(16)).all()
+    assert (sprites(app)[0] == catalog.load(f"{run.path}@10").sample(16)).all()
 
 
 def test_a_run_without_a_snapshot_is_explained(released: Path, run: RunDir) -> None:
@@ -273,84 +305,148 @@ def test_a_run_without_a_snapshot_is_explained(released: Path, run: RunDir) -> N
 # --- links, files, commands ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "params",
-    [
-        {"seed": "9", "num": "36", "truncation": "0.7"},
-        {"view": "Plane", "a": "7", "b": "8", "c": "9", "size": "5"},
-        {"view": "Interpolate", "a": "7", "b": "8", "frames": "4"},
-        {"model": "gamma", "class": "Ankle boot", "num": "16"},
-        {"model": "gamma", "view": "Plane", "a": "7", "b": "8", "c": "9", "size": "5"},
-        {"model": "gamma", "view": "Interpolate", "class": "Coat"},
-        {"view": "Move", "lattice": "9", "at": "-1.25,3,2", "truncation": "0.7"},
-        {"model": "gamma", "view": "Move", "plane": "Through three", "a": "7", "at": "0.5,0.25,1", "class": "Coat"},
-    ],
-    ids=[
-        "wall",
-        "plane",
-        "interpolate",
-        "wall of a class",
-        "plane of A's class",
-        "interpolate in a class",
-        "move",
-        "through three",
-    ],
-)
+VIEWS = {
+    "wall": {"seed": "9", "pictures": "36", "truncation": "0.7"},
+    "interpolate": {"view": "Interpolate", "frames": "4"},
+    "wall of a class": {"model": "gamma", "class": "Ankle boot", "pictures": "16"},
+    "interpolate in a class": {"model": "gamma", "view": "Interpolate", "class": "Coat"},
+    "interpolate over classes": {"model": "gamma", "view": "Interpolate"},
+    "move": {"view": "Move", "lattice": "9", "x": "-1.25", "y": "3", "zoom": "2", "truncation": "0.7"},
+    "through three": {"model": "gamma", "view": "Move", "plane": "Through three", "x": "0.5", "y": "0.25",
+                      "class": "Coat"},
+}  # fmt: skip
+
+
+def links(app: AppTest) -> list[str]:
+    return [code.value for code in app.code if "/?" in code.value]
+
+
+def images(app: AppTest) -> list[dict]:
+    """What is shown, as it was given to the components."""
+    return [{k: d[k] for k in ("sprite", "plane", "truncation", "start", "y") if k in d} for d in given(app, "label")]
+
+
+@pytest.mark.parametrize("params", VIEWS.values(), ids=VIEWS)
 def test_the_link_gives_the_same_images_again(
     released: Path, gamma: render.Model, run: RunDir, params: dict[str, str]
 ) -> None:
     app = opened(**{"model": str(run.path), **params})
-    link = next(code.value for code in app.code if "?" in code.value)
     save_model(run.snapshot_file(30), 30, 30)  # the training goes on; the link must not
-    again = opened(**{key: values[0] for key, values in parse_qs(urlsplit(link).query).items()})
-    assert not again.warning
-    for one, other in zip(drawn(app), drawn(again), strict=True):
-        assert np.array_equal(one, other)
+    again = followed(links(app)[0])
+    assert not again.warning and images(app) == images(again)
     assert [code.value for code in app.code] == [code.value for code in again.code]
 
 
-def test_commands_write_the_files_that_the_page_offers(
-    gamma: render.Model, run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def followed(link: str) -> AppTest:
+    """The page as whoever opens a link sees it."""
+    app = AppTest.from_function(explore, default_timeout=30)
+    app.query_params.update({key: values[0] for key, values in parse_qs(urlsplit(link).query).items()})
+    app.run()
+    assert not app.exception
+    return app
+
+
+@pytest.mark.parametrize("params", VIEWS.values(), ids=VIEWS)
+def test_the_command_draws_what_the_page_shows(
+    gamma: render.Model, run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params: dict[str, str]
 ) -> None:
+    """Every command, and the Python lines beside it."""
     monkeypatch.chdir(tmp_path)
-    name = f"{run.path}@10"  # its path holds a space
-    for model, label in ((name, None), ("gamma", None), ("gamma", "Ankle boot")):
-        wall, walk = Wall(16, 3, 0.5, label), Walk(1, 2, 5, label or ("Coat" if model == "gamma" else None))
-        for command in [wall.command(model), *walk.command(model).splitlines()]:
-            python, dash_m, ganlab, *arguments = shlex.split(command)
-            assert (python, dash_m, ganlab) == ("python", "-m", "ganlab")
-            cli.main(argv=arguments)
-        assert Path("wall.png").read_bytes() == wall.png(catalog.load(model))
-        for path in PATHS:
-            assert Path(f"{path}.png").read_bytes() == walk.png(catalog.load(model), path)
-            assert Path(f"{path}.gif").read_bytes() == walk.gif(catalog.load(model), path)
+    app = opened(**{"model": str(run.path), **params})  # its path holds a space
+    commands = [code.value for code in app.code if code.value.startswith("python -m ganlab")]
+    python = [code.value for code in app.code if "import ganlab" in code.value]
+    model = catalog.load(params.get("model", str(run.path)))
+    shown = sprites(app)
+    if params.get("view") == "Move":
+        where = np.array([float(params["x"])]), np.array([float(params["y"])])
+        if "plane" in params:
+            z = lattice.through(*model.z([1, 2, 3]), *where)
+        else:
+            z = 0.7 * lattice.at(9, *where, model.config.latent_dim)
+        shown = [model.generate(z, [1] if model.num_classes else None)]
+    elif params.get("view") == "Interpolate":
+        shown = shown[1:]  # without the key pictures
+    for command, lines, pictures in zip(commands, python, shown, strict=False):
+        dash_m = shlex.split(command)
+        assert dash_m[:3] == ["python", "-m", "ganlab"]
+        cli.main(argv=dash_m[3:])
+        columns = round(len(pictures) ** 0.5) if "view" not in params else len(pictures)
+        expected = render.grid(pictures, columns)[..., 0]
+        assert (np.array(Image.open(dash_m[-1])) == expected).all()
+        names: dict = {}
+        exec(lines, names)
+        assert (names["images"] == pictures).all()
+    assert len(commands) >= len(shown)  # and one for the picture in hand
 
 
-@pytest.mark.parametrize(("name", "label"), [("alpha", None), ("gamma", "Ankle boot")])
-def test_python_lines_write_the_files_that_the_page_offers(
-    gamma: render.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, label: str | None
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    wall, plane, walk = Wall(16, 3, 0.5, label), Plane(1, 2, 3, 5, label), Walk(1, 2, 5, label)
-    model = catalog.load(name)
-    for recipe in (wall, plane, walk):
-        assert ("label" in recipe.python(name)) == (label is not None)
-        exec(recipe.python(name), {})
-    assert Path("wall.png").read_bytes() == wall.png(model)
-    assert Path("plane.png").read_bytes() == plane.png(model)
-    assert Path("slerp.png").read_bytes() == walk.png(model, "slerp")
-    for spot in (Spot(9, at="-1.25,3,2", truncation=0.7, label=label), Spot(plane="Through three", a=4, label=label)):
-        exec(spot.python(name), {})
-        assert Path("picture.png").read_bytes() == spot.png(model)
+# --- in hand -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "label"), [("alpha", None), ("gamma", "Coat")])
-def test_films_are_endless(gamma: render.Model, name: str, label: str | None) -> None:
-    model = catalog.load(name)
-    of_all = Wall(16).gif(model), Wall(16, label=label).gif(model)
-    for gif in (*of_all, Plane(label=label).gif(model), Walk(label=label).gif(model, "slerp")):
-        film = Image.open(io.BytesIO(gif))
-        assert film.info["loop"] == 0 and film.n_frames > 30
+def in_hand(app: AppTest) -> np.ndarray:
+    """The picture in the panel: uint8 (1, H, W, 1)."""
+    return tiles(drawn(app)[-1], 1)
+
+
+def test_back_and_forth(released: Path) -> None:
+    held = Hand([Anchor(0)])
+    for seed in (1, 2, 2, 3):
+        held.take(Anchor(seed))
+    held.undo()
+    held.undo()
+    assert held.held == Anchor(1)
+    held.redo()
+    assert held.held == Anchor(2)
+    held.take(Anchor(9))
+    held.redo()  # there is nothing any more
+    assert held.held == Anchor(9)
+    for _ in range(9):
+        held.undo()
+    assert held.held == Anchor(0)
+
+
+def test_a_picture_taken_is_in_hand_in_every_view(released: Path) -> None:
+    app = opened(view="Move", x="0.5", y="0.25", lattice="3")
+    assert (in_hand(app) == alpha().from_seeds([0])).all()
+    take = next(button for button in app.button if button.label == "Take this picture")
+    take.click().run()
+    here = alpha().generate(lattice.at(3, [0.5], [0.25], 8))
+    assert (in_hand(app) == here).all()
+    app.segmented_control(key="view").set_value("Interpolate").run()
+    assert (in_hand(app) == here).all()
+    app.button(key="keys put").click().run()
+    assert (sprites(app)[0][0] == here).all()
+    app.button(key="hand Undo").click().run()
+    assert (in_hand(app) == alpha().from_seeds([0])).all()
+
+
+def test_z_is_pasted_and_junk_is_refused(released: Path) -> None:
+    app, z = opened(), alpha().z([5])
+    for junk in ("hello", "1, 2, 3", "nan " * 8):
+        app.text_input(key="pasted z").set_value(junk).run()
+        next(button for button in app.button if button.label == "Take it in hand").click().run()
+        assert app.error and (in_hand(app) == alpha().from_seeds([0])).all()
+    app.text_input(key="pasted z").set_value(latent.to_text(z[0])).run()
+    next(button for button in app.button if button.label == "Take it in hand").click().run()
+    assert not app.error and (in_hand(app) == alpha().generate(z)).all()
+    assert latent.to_text(z[0]) in [code.value for code in app.code]
+
+
+def test_favourites_and_their_link(gamma: render.Model) -> None:
+    app = opened(model="gamma", view="Interpolate")
+    app.button(key="hand Favourite").click().run()
+    app.text_input(key="pasted z").set_value(latent.to_text(gamma.z([5])[0])).run()
+    next(button for button in app.button if button.label == "Take it in hand").click().run()
+    app.button(key="hand Favourite").click().run()
+    wall = gamma.generate(gamma.z([0, 5]), [0, 0])
+    assert (sprites(app)[-1] == wall).all()
+    again = followed(links(app)[-1])
+    assert (sprites(again)[0] == wall).all()  # as key pictures
+
+
+def test_a_link_to_one_picture_takes_it_in_hand(gamma: render.Model) -> None:
+    app = followed("http://host/?model=gamma&show=pictures&at=4@Coat&truncation=0.5")
+    assert not app.warning and (in_hand(app) == gamma.generate(0.5 * gamma.z([4]), [1])).all()
+    assert app.segmented_control(key="view").value == "Move"
 
 
 # --- junk ----------------------------------------------------------------------------------------------------------
@@ -366,11 +462,10 @@ def test_films_are_endless(gamma: render.Model, name: str, label: str | None) ->
         {"seed": ""},
         {"seed": "nan", "truncation": "nan"},
         {"view": "Interpolate", "frames": "9999"},
-        {"view": "Plane", "size": "x", "a": "-inf"},
-        {"at": "1,2"},
-        {"at": "nan,0,1", "lattice": "-3"},
-        {"at": "0,0,99", "plane": "Round"},
-        {"view": "Sideways", "num": "7"},
+        {"x": "1", "y": "nan"},
+        {"x": "1e9", "lattice": "-3"},
+        {"zoom": "99", "plane": "Round"},
+        {"view": "Sideways", "pictures": "7"},
         {"model": "nope"},
         {"model": "../../etc/passwd"},
         {"model": "`**x**`"},
@@ -382,6 +477,11 @@ def test_junk_in_a_link_is_named_and_passed_over(released: Path, params: dict[st
     assert drawn(app) or params.get("view") == "Sideways"  # then it opens with the plane
     junk = {key for key in params if key != "view" or params[key] == "Sideways"}
     assert all(f"`{key}=" in app.warning[0].value for key in junk)
+
+
+def test_a_recipe_that_can_not_be_read_is_explained(released: Path) -> None:
+    app = followed("http://host/?model=alpha&show=slerp&at=1,two")
+    assert "'two'" in app.warning[0].value and drawn(app)
 
 
 def test_a_class_that_the_model_lacks_is_named(gamma: render.Model) -> None:
@@ -405,7 +505,7 @@ def test_a_damaged_model_is_explained_and_another_can_be_chosen(released: Path) 
     app = opened()
     assert "can't be opened" in app.error[0].value and not drawn(app)
     app.selectbox(key="model").set_value("beta").run()
-    assert not app.error and (tiles(drawn(app)[0], 8) == catalog.load("beta").sample(64)).all()
+    assert not app.error and (sprites(app)[0] == catalog.load("beta").sample(64)).all()
 
 
 def test_without_a_model_the_way_to_one_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,63 +4,119 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from ganlab import export, lattice, render
 from ganlab.app import widgets
 from ganlab.app.components.latent_plane import Place, latent_plane
-from ganlab.app.explore.recipes import ENDLESS, THREE, Spot, read_place, write_place
-from ganlab.app.explore.stills import OF_A, choose_truncation, share
+from ganlab.app.components.latent_plane import Plane as Ground
+from ganlab.app.explore.hand import Hand, anchor_at, hand, points
+from ganlab.app.explore.keys import choose, keys_of
+from ganlab.app.explore.recipes import ENDLESS, THREE, linked, read_place, recipe, share, usual, write_place
+from ganlab.app.explore.wall import choose_truncation
 from ganlab.app.widgets import MAX_SEED, download
+from ganlab.recipe import Anchor, Blend, Recipe
 from ganlab.render import Model
+from ganlab.scene import scene
 
 KEY, STARTS = "latent_plane", "latent_plane_starts"
+WALK_FRAMES, WALK_FPS = 240, 20  # of a walk once around
+MAP = 9  # tiles along a side of a map as a file
 ABOUT_PLANE = (
     "Endless: noise at every crossing of a lattice, blended smoothly in between, as typical at every point. "
-    "Through three: the plane on which three pictures of your choice lie."
+    "Through three: the plane on which three pictures of your choice lie: A, B to its right, C below it."
 )
 ABOUT_SEED = "Another number, another endless plane."
-CORNERS = {"a": "A", "b": "B, right of A", "c": "C, below A"}
+ABOUT_CLASS = "All of a plane is of one class."
 MIDDLE = Place(0.5, 0.5)  # of three pictures
 
 
 def move(model: Model, name: str, intro: DeltaGenerator, choice: DeltaGenerator) -> None:
     """The plane first; beneath it what kind of plane, and what leads here again."""
     intro.markdown("**Drag anywhere.** Every point of this endless plane is a picture, made while you look.")
-    plane_place, controls = st.container(), st.columns((5, 6), gap="large")
+    held, plane_place, controls = hand(name), st.container(), st.columns((5, 6), gap="large")
     with controls[0]:
-        plane = widgets.segments("Plane", [ENDLESS, THREE], ENDLESS, "plane", help=ABOUT_PLANE)
-        truncation = choose_truncation()
+        plane = widgets.segments("Plane", [ENDLESS, THREE], usual().get("plane", ENDLESS), "plane", help=ABOUT_PLANE)
+        truncation = choose_truncation() if plane == ENDLESS else 1.0
+        label = widgets.choose_class(model, ABOUT_CLASS, usual().get("class"))
     with controls[1]:
-        label = widgets.choose_class(model, OF_A if plane == THREE else "Each seed's own: that of the plane's seed.")
-        if plane == THREE:
-            (a, b, c), label = widgets.anchors(model, CORNERS, 120, label)
-            spot = Spot(plane=plane, a=a, b=b, c=c, truncation=truncation, label=label)
-        else:
-            seed = _choose_seed()
-            if label is None and (own := model.labels_of([seed])) is not None:
-                label = model.classes[own[0]]
-            spot = Spot(lattice=seed, truncation=truncation, label=label)
+        shown = _endless(model, name, label, truncation) if plane == ENDLESS else _through(model, name, label, held)
         files = st.container(horizontal=True)
-    start = _start(Place() if plane == ENDLESS else MIDDLE)
+    ground, start = ground_of(shown, model), _start(Place() if plane == ENDLESS else MIDDLE)
     with plane_place:
-        place = latent_plane(model, name.partition("@")[0], spot.ground(model), start, f"{KEY}_{plane}")
-    if place != start or "at" in st.query_params:
-        st.query_params["at"] = write_place(place)
-    here = replace(spot, at=write_place(place))
+        place = latent_plane(model, name.partition("@")[0], ground, start, f"{KEY}_{plane}")
+    if place != start or "x" in st.query_params:
+        st.query_params.update(write_place(place))
+    here = replace(shown, x=place.x, y=place.y, zoom=place.zoom)
     with files:
-        download("PNG", lambda: here.png(model), "picture.png", "The large picture, each pixel as 8 × 8")
-        download("Map", lambda: here.map_png(model), "map.png", "The tiles around it")
-        download("GIF", lambda: here.gif(model), "walk.gif", "A film of the walk that begins here")
-        share(here, name)
+        st.button(
+            "Take this picture",
+            icon=":material/pan_tool_alt:",
+            type="primary",
+            help="Take the large picture in hand: other views go on from it",
+            on_click=_take,
+            args=(here, model, held),
+        )
+        share(here, model, "picture", film=None)
+        download("Map", lambda: export.png_bytes(_map(here, model)), "map.png", "The tiles around it")
+        download("Walk", lambda: _walk(here, model), "walk.gif", "A film of the walk that begins here")
 
 
-def _choose_seed() -> int:
+def _endless(model: Model, name: str, label: str | None, truncation: float) -> Recipe:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         with st.container(width=150):
-            seed = widgets.seed_input("Seed of the plane", "lattice", 0, ABOUT_SEED)
-        st.button("Another plane", icon=":material/casino:", width="stretch", on_click=_next_plane, args=(seed,))
-    return seed
+            seed = widgets.seed_input("Seed of the plane", "lattice", usual().get("lattice", 0), ABOUT_SEED)
+        st.button("Another plane", icon=":material/casino:", on_click=_next_plane, args=(seed,))
+    return recipe(name, anchors=(Anchor(seed),), show="lattice", blend=_blend(label), truncation=truncation)
+
+
+def _through(model: Model, name: str, label: str | None, held: Hand) -> Recipe:
+    asked = linked()
+    first = asked.anchors if asked and asked.show in ("through", "plane") else (Anchor(1), Anchor(2), Anchor(3))
+    kept = keys_of(model, "corners", first)
+    blend = _blend(label)
+    if model.num_classes and not blend:
+        y = points(model, kept.anchors[:1])[1]
+        assert y is not None
+        blend = anchor_at(model, np.zeros(1), y[0]).blend
+    choose(model, held, kept, "corners", least=3, most=3, blend=blend)
+    return recipe(name, anchors=tuple(replace(a, blend=()) for a in kept.anchors), show="through", blend=blend)
+
+
+def _blend(label: str | None) -> Blend:
+    return () if label is None else ((label, 1.0),)
+
+
+def ground_of(shown: Recipe, model: Model) -> Ground:
+    """The plane of a recipe that shows a place, for the component that draws it."""
+    y = scene(replace(shown, num=None), model).y
+    weights = None if y is None else y[0]
+    if shown.show == "lattice":
+        seed = shown.anchors[0].at
+        assert isinstance(seed, int)
+        return Ground(seed, None, shown.truncation, weights)
+    return Ground(0, points(model, [replace(a, blend=shown.blend) for a in shown.anchors])[0], 1.0, weights)
+
+
+def _take(here: Recipe, model: Model, held: Hand) -> None:
+    z, y, _ = scene(here, model)
+    held.take(anchor_at(model, z[0], None if y is None else y[0]))
+
+
+def _map(here: Recipe, model: Model) -> np.ndarray:
+    z, y, columns = scene(replace(here, num=MAP), model)
+    return render.grid(model.generate(z, y), columns)
+
+
+def _walk(here: Recipe, model: Model) -> bytes:
+    """A film of the walk that begins here, once around, as the page plays it."""
+    ground = ground_of(here, model)
+    ways = lattice.along(lattice.walk(ground.seed), np.arange(WALK_FRAMES) / WALK_FRAMES) / here.zoom
+    return export.gif_bytes(
+        ground.pictures(model, here.x + ways[:, 0], here.y + ways[:, 1]), fps=WALK_FPS, bounce=False
+    )
 
 
 def _next_plane(seed: int) -> None:
@@ -72,8 +128,8 @@ def _start(usual: Place) -> Place:
     go there."""
     starts = st.session_state.setdefault(STARTS, {})
     if usual not in starts:
-        linked = None if starts else read_place(st.query_params.get("at", ""))
-        starts[usual] = linked or usual
+        params = st.query_params.to_dict()
+        starts[usual] = (None if starts or "x" not in params else read_place(params)) or usual
     return starts[usual]
 
 

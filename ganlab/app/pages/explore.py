@@ -11,19 +11,22 @@ import streamlit as st
 
 from ganlab import catalog
 from ganlab.app import card, widgets
-from ganlab.app.explore import stills
+from ganlab.app.explore.hand import hand
+from ganlab.app.explore.interpolate import FRAMES, interpolate
 from ganlab.app.explore.move import leave, move
-from ganlab.app.explore.recipes import ENDLESS, THREE, read_place
-from ganlab.app.explore.stills import FRAMES, FULL, NUMBERS, SIZES, TRUNCATION
+from ganlab.app.explore.panel import panel
+from ganlab.app.explore.recipes import ENDLESS, NUMBERS, THREE, into_hand, read_link, read_place, usual
+from ganlab.app.explore.wall import TRUNCATION, wall
 from ganlab.app.state import model_names, open_model, runs
 from ganlab.app.widgets import MAX_SEED
 from ganlab.errors import GanlabError
 from ganlab.render import Model
 from ganlab.rundir import RunDir
 
+FULL = 1040  # width of the page
 SPLIT = (14, 11)  # picture, controls
 OPENS_WITH = "mnist-sn"
-VIEWS = {"Move": move, "Wall": stills.wall, "Plane": stills.plane, "Interpolate": stills.interpolate}
+VIEWS = {"Move": move, "Wall": wall, "Interpolate": interpolate}
 
 
 def page() -> None:
@@ -59,11 +62,13 @@ def _look(model: Model, name: str) -> None:
     """The chosen view. A fragment: a slider draws nothing anew but this."""
     picture, controls = st.columns(SPLIT, gap="medium")
     with controls:
-        view = widgets.segments("View", list(VIEWS), "Move", "view", hide_label=True)
+        view = widgets.segments("View", list(VIEWS), usual().get("view", "Move"), "view", hide_label=True)
     if view != "Move":
         leave()
     try:
+        into_hand(model, hand(name))
         VIEWS[view](model, name, picture, controls)
+        panel(model, name)
     except GanlabError as error:
         st.error(f"**These pictures can't be drawn.** {error}", icon=":material/error:")
 
@@ -78,13 +83,22 @@ def _complaint(params: Mapping[str, str], names: Sequence[str], classes: Sequenc
     model = params["model"]
     if model not in names and model in [str(run.path) for run in runs()]:
         return f"`{model}` has no snapshot yet; the first comes soon. Reload the page then, and choose it."
-    limits = {**dict.fromkeys(("lattice", "seed", "a", "b", "c"), (0, MAX_SEED)), "size": SIZES, "frames": FRAMES}
-    choices = {"model": names, "view": list(VIEWS), "num": [str(n) for n in NUMBERS], "plane": [ENDLESS, THREE]}
-    if "at" in params and read_place(params["at"]) is None:
-        choices["at"] = []
+    limits = {**dict.fromkeys(("lattice", "seed"), (0, MAX_SEED)), "frames": FRAMES}
+    choices = {
+        "model": names,
+        "view": list(VIEWS),
+        "pictures": [str(n) for n in NUMBERS],
+        "plane": [ENDLESS, THREE],
+    }
+    try:
+        read_link(params)
+    except GanlabError as error:
+        return f"This link can't be followed: {error} Here you see the usual instead."
+    if read_place(params) is None:
+        choices |= {key: [] for key in ("x", "y", "zoom") if key in params}
     if model in names and model not in catalog.released():
         choices["step"] = ["Newest", *widgets.steps_of(RunDir(model))]
-    if classes:
+    if classes and "show" not in params:
         choices["class"] = [widgets.OWN_CLASS, *classes]
     bad = widgets.unusable(params, {**limits, "truncation": TRUNCATION}, choices)
     return f"This link can't be followed in all: {', '.join(bad)}. There you see the usual instead." if bad else ""

@@ -17,7 +17,8 @@ from ganlab.render import grid
 HERE = Path(__file__).parent
 _SPRITE = st.components.v2.component(
     "ganlab_sprite",
-    html='<div class="wall"><canvas aria-hidden="true"></canvas><div class="buttons"></div></div>',
+    html='<div class="wall"><canvas aria-hidden="true"></canvas><div class="buttons"></div></div>'
+    '<div class="under"></div>',
     css=(HERE / "sprite.css").read_text(),
     js=(HERE / "sprite.js").read_text(),
 )
@@ -30,12 +31,14 @@ def sprite(
     label: str,
     *,
     names: Sequence[str] = (),
+    captions: Sequence[str] = (),
     chosen: int | None = None,
     on_pick: Callable[[int], None] | None = None,
 ) -> None:
     """Draw pictures uint8 (N, H, W, C) as wide as there is room, in `columns` columns.
 
     label: what there is to see. names: what each picture is, which makes them buttons; chosen: the one with a ring.
+    captions: a word or two beneath each picture of a single row.
     on_pick: hears the place of the picture that was clicked, before the page or fragment is drawn anew.
     """
     num, height, width, _ = pictures.shape
@@ -57,6 +60,7 @@ def sprite(
             "scale": -(-2 * 360 // (columns * width)),
             "label": label,
             "names": list(names),
+            "captions": list(captions),
             "chosen": chosen,
         },
         on_picked_change=picked,

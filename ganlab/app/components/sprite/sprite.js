@@ -7,6 +7,9 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const canvas = wall.querySelector("canvas");
   wall.style.setProperty("--columns", data.columns);
   draw(canvas, data);
+  const under = parentElement.querySelector(".under");
+  under.style.setProperty("--columns", data.columns);
+  under.replaceChildren(...data.captions.map((text) => Object.assign(document.createElement("span"), { textContent: text })));
 
   const buttons = wall.querySelector(".buttons");
   buttons.setAttribute("aria-label", data.label);

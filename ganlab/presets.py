@@ -32,7 +32,7 @@ _ROWS: dict[str, dict] = {
     "mnist-dcgan":         _MNIST | dict(model="dcgan", epochs=20),
     "mnist-dcgan-dropout": _MNIST | dict(model="dcgan", d_dropout=0.3, epochs=20),
     "fashion-dcgan":       _FASHION | dict(model="dcgan", epochs=20),
-    "cifar10-dcgan":       _CIFAR | dict(model="dcgan", epochs=50),
+    "cifar10-dcgan":       _CIFAR | dict(model="dcgan", epochs=15),
     "cifar10-dcgan-class": _CIFAR | dict(model="dcgan", classes=("cat",), batch_size=32, epochs=100, score_every=2000),
     # Wasserstein with gradient penalty: Gulrajani 2017; relativistic pairs with R1 and R2: Huang 2024
     "mnist-wgan-gp":       _MNIST | dict(model="dcgan", d_norm="none", loss="wasserstein", gradient_penalty=10.0,
@@ -42,8 +42,7 @@ _ROWS: dict[str, dict] = {
     # Miyato 2018: spectral norm and projection
     "mnist-sn":            _MNIST | _SN | _FAST | dict(epochs=12),
     "fashion-sn":          _FASHION | _SN | _FAST | dict(epochs=12),
-    "cifar10-sn":          _CIFAR | _SN | dict(width=32, mirror=True, lr_schedule="linear", lr_decay_from=0.5,
-                                ema_half_life=200_000, epochs=60, score_every=2000),
+    "cifar10-sn":          _CIFAR | _SN | _FAST | dict(mirror=True, ema_half_life=50_000, epochs=20),
     "cifar10-resnet":      _CIFAR | _SN | dict(model="sn-resnet", width=96, d_width=96, latent_dim=128, leaky_slope=0.0,
                                 batch_size=128, d_steps=2, mirror=True, lr_schedule="linear", lr_decay_from=0.6,
                                 ema_half_life=500_000, epochs=200, save_every=2000, score_every=5000),

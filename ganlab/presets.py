@@ -41,8 +41,8 @@ _ROWS: dict[str, dict] = {
                                 r2_gamma=1.0, leaky_slope=0.2, beta2=0.99, epochs=30),
     # Miyato 2018: spectral norm and projection
     "mnist-sn":            _MNIST | _SN | _FAST | dict(epochs=12),
-    "fashion-sn":          _FASHION | _SN | _FAST | dict(epochs=12),
-    "cifar10-sn":          _CIFAR | _SN | _FAST | dict(mirror=True, ema_half_life=50_000, epochs=20),
+    "fashion-sn":          _FASHION | _SN | _FAST | dict(epochs=20),
+    "cifar10-sn":          _CIFAR | _SN | _FAST | dict(mirror=True, ema_half_life=50_000, epochs=30),
     "cifar10-resnet":      _CIFAR | _SN | dict(model="sn-resnet", width=96, d_width=96, latent_dim=128, leaky_slope=0.0,
                                 batch_size=128, d_steps=2, mirror=True, lr_schedule="linear", lr_decay_from=0.6,
                                 ema_half_life=500_000, epochs=200, save_every=2000, score_every=5000),

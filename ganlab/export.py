@@ -251,5 +251,5 @@ def _video_frame(frame: np.ndarray, scale: int) -> Any:
     pixels = upscale(np.broadcast_to(frame, (*frame.shape[:2], 3)), scale)
     height, width, _ = pixels.shape
     pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
-    colours = {"format": "yuv420p", "dst_colorspace": "ITU709", "interpolation": "AREA"}
-    return VideoFrame.from_ndarray(pixels, "rgb24").reformat(**colours)
+    image = VideoFrame.from_ndarray(pixels, "rgb24")
+    return image.reformat(format="yuv420p", dst_colorspace="ITU709", interpolation="AREA")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import math
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -21,6 +22,7 @@ Progress = Callable[[float], object]  # hears how far it is, from 0 to 1
 HOLD = 2.0  # seconds that the last picture of a timelapse stays
 FILMS = (".gif", ".mp4")
 FPS = (1, 50)
+MAX_MILLIONS = 1_000  # of pixels, of all frames of a film together: a GIF takes a byte for each while it is made
 H264 = {"crf": "10", "preset": "faster"}  # levels differ by one or two
 
 
@@ -66,9 +68,9 @@ def gif_bytes(
     `loop`: for ever instead of once. `hold`: seconds that the last frame stays, instead of 1 / fps. Grey is exact; each
     colour frame has the 256 colours that suit it best. GIF counts in hundredths of a second, so single frames last one
     more or less and the total is right. Frames that equal the one before are stored once, with their times added up.
-    Raises ConfigError for no frames, or a rate that browsers do not play.
+    Raises ConfigError for no frames, a rate that browsers do not play, or a film too large to be held in memory.
     """
-    _check_film(len(frames), fps)
+    _check_film(frames, fps, scale)
     indexed = [_indexed(frame, scale) for frame in _counted(list(frames), progress, 0, 0.5)]
     first, *others = [indexed[i] for i in _order(len(frames), bounce)]
     ends = [round(100 * i / fps) for i in range(len(others) + 2)]
@@ -97,7 +99,7 @@ def mp4_bytes(
     Nearly exact, also in colour where `scale` is even: H.264 keeps one colour for two by two pixels. Where a side is
     odd, its last row or column is there twice. Raises ConfigError as `gif_bytes`, and where the package av is missing.
     """
-    _check_film(len(frames), fps)
+    _check_film(frames, fps, scale)
     if not has_mp4():
         raise ConfigError("MP4 needs one package more: pip install av. A GIF needs none.")
     import av  # an extra, and 100 MB
@@ -203,9 +205,14 @@ def _expect_suffix(path: Path, *suffixes: str) -> None:
         raise ConfigError(f"{path}: pictures are written as .png, arrays as .npz, films as .gif or .mp4; here {here}.")
 
 
-def _check_film(num: int, fps: float) -> None:
-    if num < 1 or not FPS[0] <= fps <= FPS[1]:
-        raise ConfigError(f"A film needs a frame at least and 1 to 50 frames a second; got {num} and {fps:g}.")
+def _check_film(frames: np.ndarray, fps: float, scale: int) -> None:
+    if len(frames) < 1 or not FPS[0] <= fps <= FPS[1]:
+        raise ConfigError(f"A film needs a frame at least and 1 to 50 frames a second; got {len(frames)} and {fps:g}.")
+    if (millions := math.prod(frames.shape[:3]) * scale**2 / 1e6) > MAX_MILLIONS:
+        raise ConfigError(
+            f"That film would have {millions:,.0f} million pixels, {MAX_MILLIONS:,} at most: take a smaller scale or "
+            "fewer pictures."
+        )
 
 
 def _order(num: int, bounce: bool) -> list[int]:

@@ -242,7 +242,9 @@ def link_to_explore(name: str, step: int | None = None) -> None:
 
 
 def link_to_measure(name: str) -> None:
-    """A link to Measure with this model chosen."""
+    """A link to Measure with this model chosen: there, one that is released is what it is at its end."""
+    released = name.partition("@")[0]
+    name = released if released in catalog.released() else name
 
     def measure() -> None:  # imported when it is opened: it takes pandas and Altair
         from ganlab.app.pages import measure

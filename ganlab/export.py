@@ -78,9 +78,9 @@ def gif_bytes(
     if hold is not None:
         durations[-1] = 10 * round(100 * hold)
     buffer = io.BytesIO()
-    forever = {"loop": 0} if loop else {}
+    options = {"optimize": False, **({"loop": 0} if loop else {})}  # all grey frames share one palette then
     rest = _counted(others, progress, 0.5, 1)
-    first.save(buffer, "GIF", save_all=True, append_images=rest, duration=durations, **forever)
+    first.save(buffer, "GIF", save_all=True, append_images=rest, duration=durations, **options)
     return buffer.getvalue()
 
 

@@ -36,9 +36,10 @@ def recipe(name: str, **values: Any) -> Recipe:
 
 
 def linked() -> Recipe | None:
-    """The recipe that the page's address holds; None if there is none that can be read."""
+    """The recipe that the page's address holds; None if there is none that can be read. The address does not name the
+    model with which the page opens."""
     try:
-        return read_link(st.query_params.to_dict())
+        return read_link({"model": st.session_state.get("model", ""), **st.query_params.to_dict()})
     except ConfigError:
         return None
 

@@ -14,7 +14,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 from test_explore_page import CONFIG, followed, given, in_hand, links, opened, released, run, save_model  # noqa: F401
 
-from ganlab import catalog, cli, export, lattice, latent, render
+from ganlab import catalog, cli, export, latent, lattice, render
 from ganlab.app.explore import time as view
 from ganlab.app.explore.hand import Hand
 from ganlab.app.explore.save import MADE
@@ -50,7 +50,7 @@ def moments(app: AppTest) -> dict[int, np.ndarray]:
 
 def timed(**params: str) -> AppTest:
     app = opened(**{"view": "Time", "model": "alpha", **params})
-    assert not app.error and not app.warning
+    assert not app.error and not app.warning, [box.value for box in (*app.error, *app.warning)]
     return app
 
 
@@ -118,7 +118,7 @@ def test_the_link_opens_the_same_at_the_same_step(history: Path, looked: str, na
 
 
 def test_colour(released: Path) -> None:  # noqa: F811
-    config = CONFIG.replace(data="cifar10")
+    config = CONFIG.replace(data="cifar10", image_size=32, channels=3)
     sizes, random = [8, 8, 8, 32 * 32 * 3], np.random.default_rng(0)
     for step in (1, 2):
         arrays = {}

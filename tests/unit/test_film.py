@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
@@ -235,3 +236,15 @@ def test_few_steps_stay_while_a_training_goes_on() -> None:
     shown = [timelapse.spread(range(n), 16) for n in range(1, 200)]
     for n, (before, after) in enumerate(zip(shown, shown[1:], strict=False), start=1):
         assert set(after) - {n} <= set(before)
+
+
+def test_a_gif_is_exact_where_frames_have_other_levels() -> None:
+    """Of few levels or nearly all: frames that brought a palette of their own were misread by Pillow."""
+    for missing in (100, 255):
+        first = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+        second = np.where(first == missing, 0, first)[:, ::-1]
+        frames = np.concatenate([first, second, first // 64 * 64])
+        content = export.gif_bytes(frames, 10, scale=1, bounce=False)
+        with Image.open(io.BytesIO(content)) as gif:
+            read = [np.array(gif.convert("L")) for i in range(gif.n_frames) if gif.seek(i) is None]
+        np.testing.assert_array_equal(read, frames[..., 0])

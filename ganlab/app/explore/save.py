@@ -11,13 +11,13 @@ import streamlit as st
 
 from ganlab import export
 from ganlab.app.widgets import download
-from ganlab.engine import BATCH
 from ganlab.errors import GanlabError
 from ganlab.recipe import Recipe
 from ganlab.render import Model
 from ganlab.scene import Scene, scene_bytes
 
 SCALES = (1, 32)
+AT_ONCE = 64  # pictures between two words on how far it is
 MADE = "film that was made"  # the newest one alone is kept
 NO_MP4 = "MP4 needs one package more, where this page is served from: `pip install av`."
 
@@ -42,9 +42,9 @@ def film_of(recipe: Recipe, points: Scene, model: Model, file: str) -> Film:
     def draw(progress: export.Progress) -> np.ndarray:
         z, y, _ = points
         drawn = []
-        for i in range(0, len(z), BATCH):
-            drawn.append(model.generate(z[i : i + BATCH], None if y is None else y[i : i + BATCH]))
-            progress(min((i + BATCH) / len(z), 1))
+        for i in range(0, len(z), AT_ONCE):
+            drawn.append(model.generate(z[i : i + AT_ONCE], None if y is None else y[i : i + AT_ONCE]))
+            progress(min((i + AT_ONCE) / len(z), 1))
         return np.concatenate(drawn)
 
     command = f"python -m ganlab render {shlex.quote(str(recipe))} --out {file}.gif"

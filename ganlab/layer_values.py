@@ -9,7 +9,7 @@ import numpy as np
 
 from ganlab.engine import open_session
 from ganlab.onnx_graph import to_onnx
-from ganlab.program import Activation, Layer, Reshape, Residual, flattened
+from ganlab.program import Activation, Layer, Residual, flattened
 from ganlab.render import Model
 
 if TYPE_CHECKING:

@@ -103,7 +103,9 @@ def test_weighted_layers_are_those_of_torch(config):
         assert exact == len(ours)
 
 
-@pytest.mark.parametrize("config", [c for c in ALL if c.model == "sn-resnet"], ids=lambda c: f"{c.image_size}-{c.g_norm}")
+@pytest.mark.parametrize(
+    "config", [c for c in ALL if c.model == "sn-resnet"], ids=lambda c: f"{c.image_size}-{c.g_norm}"
+)
 def test_residual_blocks_are_those_of_torch(config):
     module, inside = opened(config)
     z, y, labels = draw(config, 3)

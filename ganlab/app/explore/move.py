@@ -37,12 +37,9 @@ def move(model: Model, name: str, intro: DeltaGenerator, choice: DeltaGenerator)
     """The plane first; beneath it what kind of plane, and what leads here again."""
     intro.markdown("**Drag anywhere.** Every point of this endless plane is a picture, made while you look.")
     held, plane_place, controls = hand(name), st.container(), st.columns((5, 6), gap="large")
-    with controls[0]:
-        plane = widgets.segments("Plane", [ENDLESS, THREE], usual().get("plane", ENDLESS), "plane", help=ABOUT_PLANE)
-        truncation = choose_truncation() if plane == ENDLESS else 1.0
-        label = widgets.choose_class(model, ABOUT_CLASS, usual().get("class"))
+    shown = choose_plane(model, name, held, *controls)
+    plane = ENDLESS if shown.show == "lattice" else THREE
     with controls[1]:
-        shown = _endless(model, name, label, truncation) if plane == ENDLESS else _through(model, name, label, held)
         files = st.container(horizontal=True)
     ground, start = ground_of(shown, model), _start(Place() if plane == ENDLESS else MIDDLE)
     with plane_place:
@@ -62,6 +59,16 @@ def move(model: Model, name: str, intro: DeltaGenerator, choice: DeltaGenerator)
         share(here, model, "picture", film=None)
         download("Map", lambda: export.png_bytes(_map(here, model)), "map.png", "The tiles around it")
         download("Walk", lambda: _walk(here, model), "walk.gif", "A film of the walk that begins here")
+
+
+def choose_plane(model: Model, name: str, held: Hand, kind: DeltaGenerator, which: DeltaGenerator) -> Recipe:
+    """Fields for a plane: what kind of plane, and which of them. The recipe of its usual place."""
+    with kind:
+        plane = widgets.segments("Plane", [ENDLESS, THREE], usual().get("plane", ENDLESS), "plane", help=ABOUT_PLANE)
+        truncation = choose_truncation() if plane == ENDLESS else 1.0
+        label = widgets.choose_class(model, ABOUT_CLASS, usual().get("class"))
+    with which:
+        return _endless(model, name, label, truncation) if plane == ENDLESS else _through(model, name, label, held)
 
 
 def _endless(model: Model, name: str, label: str | None, truncation: float) -> Recipe:

@@ -108,11 +108,11 @@ def saved(name: str, model: Model) -> dict[str, Direction]:
 # --- to files and links ----------------------------------------------------------------------------------------------
 
 
-def share(shown: Recipe, model: Model, file: str, *, film: Recipe | None = None) -> None:
-    """Buttons for what is shown: as files called `file`, as a link, as a command. `film`: what of it may move."""
+def share(shown: Recipe, model: Model, file: str, *, film: Recipe | None = None, view: str = "") -> None:
+    """Buttons for what is shown: as files called `file`, as a link, as a command. `film`: what of it may move. `view`:
+    the one that the link opens, where the recipe alone would open another."""
     save(shown, model, file, film=film)
-    query = shown.query()
-    widgets.link_popover(query)
+    widgets.link_popover({**shown.query(), **({"view": view} if view else {})})
     link_text = str(shown)
     widgets.code_popover(
         f"python -m ganlab render {shlex.quote(link_text)} --out {file}.png",

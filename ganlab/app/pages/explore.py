@@ -11,6 +11,7 @@ import streamlit as st
 
 from ganlab import catalog
 from ganlab.app import card, widgets
+from ganlab.app.explore.examine import examine
 from ganlab.app.explore.hand import hand
 from ganlab.app.explore.interpolate import FRAMES, interpolate
 from ganlab.app.explore.move import leave, move
@@ -26,7 +27,7 @@ from ganlab.rundir import RunDir
 FULL = 1040  # width of the page
 SPLIT = (14, 11)  # picture, controls
 OPENS_WITH = "mnist-sn"
-VIEWS = {"Move": move, "Wall": wall, "Interpolate": interpolate}
+VIEWS = {"Move": move, "Wall": wall, "Interpolate": interpolate, "Examine": examine}
 
 
 def page() -> None:

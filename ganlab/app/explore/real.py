@@ -1,0 +1,121 @@
+"""The training pictures nearest to the picture in hand: has it learnt, or does it copy?"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from ganlab.app import widgets
+from ganlab.app.explore.hand import hand, points
+from ganlab.app.measure.gallery import SPACES
+from ganlab.app.measure.words import number, plain, title
+from ganlab.data import identity
+from ganlab.evaluate.closest import Near, RealPictures, at_hand
+from ganlab.evaluate.report import Subject, subject
+from ganlab.render import Model
+
+SHOWN = 8  # pictures, the nearest ones
+TILE = 84  # width of each, in pixels of the page
+PICTURE = 150
+TURN = 0.4  # seconds of looking between two signs of life
+
+
+def real(model: Model, name: str, intro: DeltaGenerator) -> None:
+    intro.markdown(
+        "**Has it learnt, or does it copy?** The picture in hand, and the training pictures nearest to it. Alike is "
+        "good, the same is not."
+    )
+    about = at_hand(asked := subject(model))
+    if about is None:
+        _absent(asked, name)
+        return
+    if about != asked:
+        intro.caption(
+            f"It learnt from more: {plain(title(asked.data))}, which is not on this disk. These are "
+            f"{plain(title(about.data))}."
+        )
+    pictures = _open(about, identity(about.data, **about.options), model.num_threads)
+    z, y = points(model, [hand(name).held])
+    image = model.generate(z, y)[0]
+    _look(pictures)
+    found = _nearest(model.sha256, image.tobytes(), pictures.share == 1, image, pictures)
+    left, right = st.columns((PICTURE, 800), gap="medium")
+    with left:
+        st.markdown("**In hand**")
+        widgets.show(image[None], 1, width=PICTURE, alt="The picture in hand")
+    with right:
+        for space, near in found.items():
+            _row(pictures, space, near)
+
+
+def _absent(about: Subject, name: str) -> None:
+    st.info(
+        f"The pictures that it learnt from, {plain(title(about.data))}, are not on this disk. Measuring the model "
+        "fetches them; then they are shown here.",
+        icon=":material/photo_library:",
+    )
+    widgets.link_to_measure(name)
+
+
+@st.cache_resource(max_entries=1, ttl=1800, show_spinner="Opening the training pictures …")
+def _open(about: Subject, identity: str, num_threads: int) -> RealPictures:
+    return RealPictures(about, num_threads=num_threads)
+
+
+@st.cache_resource(max_entries=32, show_spinner="Comparing …")
+def _nearest(sha256: str, pixels: bytes, done: bool, _image: np.ndarray, _pictures: RealPictures) -> dict[str, Near]:
+    return _pictures.nearest(_image, SHOWN)
+
+
+def _look(pictures: RealPictures) -> None:
+    """Once for a data set: a bar, while it is looked at."""
+    if pictures.share < 1:
+        st.fragment(_progress, run_every=0.1)(pictures)
+
+
+def _progress(pictures: RealPictures) -> None:
+    until = time.monotonic() + TURN
+    while pictures.share < 1 and time.monotonic() < until:
+        pictures.advance()
+    if pictures.share == 1:
+        st.rerun()
+    doing = f"Looking once at all {len(pictures.train):,} training pictures; it is kept for the next time"
+    st.progress(pictures.share, doing)
+
+
+def _row(pictures: RealPictures, space: str, near: Near) -> None:
+    label, about = SPACES[space]
+    train = pictures.train
+    seen = [train.classes[i] for i in train.labels[near.indices]] if train.classes else []
+    with st.container(gap="xsmall"):
+        st.markdown(f"**{label}**", help=about)
+        alt = f"The {len(near.images)} nearest training pictures {label.lower()}"
+        widgets.show(near.images, len(near.images), width=TILE * len(near.images), alt=alt + _of(seen))
+        st.caption(
+            f"Distances {', '.join(number(float(d)) for d in near.distances)}{_of(seen)}. The nearest is training "
+            f"picture {near.indices[0]:,}."
+        )
+        if typical := pictures.typical.get(space):
+            said, suspect = verdict(float(near.distances[0]) / typical)
+            st.markdown(f"{':orange[:material/content_copy:]' if suspect else ':green[:material/check:]'} {said}")
+
+
+def _of(classes: list[str]) -> str:
+    return f"; they are of {', '.join(map(plain, dict.fromkeys(classes)))}" if classes else ""
+
+
+def verdict(ratio: float) -> tuple[str, bool]:
+    """What it means that the nearest real picture is so many times as far as real ones typically are from their
+    nearest other one; and whether it looks like a copy."""
+    if ratio < 0.5:
+        return (
+            f"Perhaps a copy: {ratio:.2f} of the distance that is usual between real pictures. Compare the two.",
+            True,
+        )
+    how = (
+        "as near as real pictures are to each other" if ratio < 1 else "no nearer than real pictures are to each other"
+    )
+    return f"Not a copy: {how}. To its nearest it has {ratio:.2f} times the distance that is typical of them.", False

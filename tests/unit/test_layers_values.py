@@ -82,7 +82,7 @@ def test_activations_are_those_of_torch(config):
 
 @every_config
 def test_weighted_layers_are_those_of_torch(config):
-    """A layer whose norm is folded in gives what the norm gives; without a norm to fold, what torch's own layer does."""
+    """A layer gives what torch's own does; or where a norm is folded in, what the norm gives."""
     module, inside = opened(config)
     z, y, labels = draw(config, 3)
     heard, values = listen(module, z, labels), inside.values(z, y)

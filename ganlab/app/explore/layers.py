@@ -9,7 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from ganlab.app import widgets
-from ganlab.app.explore.hand import hand, points
+from ganlab.app.explore.hand import hand, held_points
 from ganlab.layer_values import Inside, Stage, strongest
 from ganlab.program import Conv, ConvTranspose, Layer, Linear, Residual
 from ganlab.render import Model, to_uint8
@@ -34,7 +34,7 @@ def layers(model: Model, name: str, intro: DeltaGenerator) -> None:
         "layers. It works with many maps at once, its **channels**; here are those that speak up most."
     )
     intro.caption("Pale is zero, blue above, orange below; the deepest shade is the strongest value of the layer.")
-    z, y = points(model, [hand(name).held])
+    z, y = held_points(model, hand(name))
     stages = _inside(model.sha256, model).stages(z[0], None if y is None else y[0])
     for i, (stage, (title, about)) in enumerate(zip(stages[:-1], described(stages, model), strict=False)):
         _stage(stage, title, about, i)
@@ -99,9 +99,7 @@ def described(stages: Sequence[Stage], model: Model) -> list[tuple[str, str]]:
             found.append((f"{size}, where it begins", about))
             continue
         if kind is None:
-            found.append(
-                (f"{size}, normalised and cut off below", "What is left of the maps before, ready to be drawn.")
-            )
+            found.append((f"{size}, cut off below zero", "What of the maps before goes into the picture."))
             continue
         count[kind] = count.get(kind, 0) + 1
         found.append((f"{size}, after the {COUNT[count[kind] - 1]} {KINDS[kind][0]}", KINDS[kind][1]))

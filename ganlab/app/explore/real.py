@@ -9,7 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from ganlab.app import widgets
-from ganlab.app.explore.hand import hand, points
+from ganlab.app.explore.hand import hand, held_points
 from ganlab.app.measure.gallery import SPACES
 from ganlab.app.measure.words import number, plain, title
 from ganlab.data import identity
@@ -20,6 +20,7 @@ from ganlab.render import Model
 SHOWN = 8  # pictures, the nearest ones
 TILE = 84  # width of each, in pixels of the page
 PICTURE = 150
+COPY = 0.5  # below so many times the typical distance it may be a copy
 TURN = 0.4  # seconds of looking between two signs of life
 
 
@@ -38,7 +39,7 @@ def real(model: Model, name: str, intro: DeltaGenerator) -> None:
             f"{plain(title(about.data))}."
         )
     pictures = _open(about, identity(about.data, **about.options), model.num_threads)
-    z, y = points(model, [hand(name).held])
+    z, y = held_points(model, hand(name))
     image = model.generate(z, y)[0]
     _look(pictures)
     found = _nearest(model.sha256, image.tobytes(), pictures.share == 1, image, pictures)
@@ -110,12 +111,7 @@ def _of(classes: list[str]) -> str:
 def verdict(ratio: float) -> tuple[str, bool]:
     """What it means that the nearest real picture is so many times as far as real ones typically are from their
     nearest other one; and whether it looks like a copy."""
-    if ratio < 0.5:
-        return (
-            f"Perhaps a copy: {ratio:.2f} of the distance that is usual between real pictures. Compare the two.",
-            True,
-        )
-    how = (
-        "as near as real pictures are to each other" if ratio < 1 else "no nearer than real pictures are to each other"
-    )
-    return f"Not a copy: {how}. To its nearest it has {ratio:.2f} times the distance that is typical of them.", False
+    far = f"{ratio:.2f} times as far as real pictures typically are from their nearest other one"
+    if ratio < COPY:
+        return f"Perhaps a copy: only {far}. Compare the two.", True
+    return f"Not a copy: {far}.", False

@@ -42,6 +42,8 @@ ABOUT_SHADE = (
     "nothing can be recognised."
 )
 DARK, HALO = "#1f1d2b", "#ffffff"  # lines and names
+ORANGE, PALE, BLUE = "#d9793f", "#efece6", "#5b4be0"
+SEAM = 0.03  # of a tile, by which it covers the gap that a browser leaves before the next
 
 
 class Judgement(NamedTuple):
@@ -189,7 +191,7 @@ def _map(model: Model, name: str, here: Recipe, found: Judgement) -> None:
     st.vega_lite_chart(
         None,
         {**_spec(shade), "datasets": {"tiles": table, "lines": lines, "names": names}},
-        height=480,
+        height=566,
         key=CHART,
         on_select=take,
         selection_mode="pick",
@@ -225,7 +227,9 @@ def _how_to_read(name: str, facts: PathFacts) -> str:
             f"D finds {np.mean(facts.verdicts > 0.5):.0%} of these pictures rather real than invented. Blue: it takes "
             "them for real. Orange: it is not deceived."
         )
-    if not facts.classes:
+    if facts.classes:
+        words.append("Lines: the classifier sees another class. The more orange in the shade Certainty, the less sure.")
+    else:
         words.append("No classifier knows the classes of these data: no lines.")
     return " ".join(words)
 
@@ -242,11 +246,11 @@ def _no_verdict(name: str) -> str:
 @lru_cache
 def _spec(shade: str) -> dict[str, Any]:
     """Colours are the same in light and dark: lines and names are drawn on them."""
-    colours = ["#d9793f", "#efece6", "#5b4be0"] if shade == VERDICT else ["#efece6", "#5b4be0"]
+    colours = [ORANGE, PALE, BLUE] if shade == VERDICT else [ORANGE, PALE]
     scale = alt.Scale(domain=[0, SIDE], nice=False)
     tiles = (
         alt.Chart(alt.NamedData("tiles"))
-        .transform_calculate(x2="datum.x + 1", y2="datum.y + 1")
+        .transform_calculate(x2=f"datum.x + {1 + SEAM}", y2=f"datum.y + {1 + SEAM}")
         .mark_rect(cursor="pointer")
         .encode(
             x=alt.X("x:Q", axis=None, scale=scale),
@@ -255,7 +259,7 @@ def _spec(shade: str) -> dict[str, Any]:
             y2="y2:Q",
             color=alt.Color(
                 "value:Q",
-                scale=alt.Scale(domain=[0, 0.5, 1] if shade == VERDICT else [0, 1], range=colours),
+                scale=alt.Scale(domain=[0, 0.5, 1] if shade == VERDICT else [0, 1], range=colours, interpolate="rgb"),
                 legend=alt.Legend(title=None, orient="bottom", gradientLength=180, gradientThickness=8, tickCount=2),
             ),
             tooltip=[

@@ -12,11 +12,10 @@ from ganlab.app import widgets
 from ganlab.app.explore.hand import hand, held_points
 from ganlab.layer_values import Inside, Stage, strongest
 from ganlab.program import Conv, ConvTranspose, Layer, Linear, Residual
-from ganlab.render import Model, to_uint8
+from ganlab.render import Model
 
 SHOWN = 12  # channels of a layer, in one row
-TILE = 84  # width of each, in pixels of the page
-PICTURE = 168
+TILE = 86  # width of each, in pixels of the page
 ROWS = 8  # of the block in which numbers without a place are drawn
 BELOW, ZERO, ABOVE = (np.array(c, np.float64) for c in ((217, 121, 63), (239, 236, 230), (91, 75, 224)))
 COUNT = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
@@ -33,14 +32,13 @@ def layers(model: Model, name: str, intro: DeltaGenerator) -> None:
         "**How does the picture in hand come to be?** From top to bottom, what the network has after each of its "
         "layers. It works with many maps at once, its **channels**; here are those that speak up most."
     )
-    intro.caption("Pale is zero, blue above, orange below; the deepest shade is the strongest value of the layer.")
+    intro.caption("Pale is zero, blue above, orange below; the deeper, the stronger. Each layer has its own scale.")
     z, y = held_points(model, hand(name))
     stages = _inside(model.sha256, model).stages(z[0], None if y is None else y[0])
-    for i, (stage, (title, about)) in enumerate(zip(stages[:-1], described(stages, model), strict=False)):
-        _stage(stage, title, about, i)
-    st.markdown(f"**{described(stages, model)[-1][0]}**", help=described(stages, model)[-1][1])
-    picture = to_uint8(stages[-1].values).transpose(1, 2, 0)[None]
-    widgets.show(picture, 1, width=PICTURE, alt="The picture in hand, as the last layer draws it")
+    *before, (end, about_end) = described(stages, model)
+    for stage, (title, about) in zip(stages[:-1], before, strict=True):
+        _stage(stage, title, about)
+    st.markdown(f"**{end}** is the one in hand, beneath.", help=about_end)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
@@ -48,7 +46,7 @@ def _inside(sha256: str, _model: Model) -> Inside:
     return Inside(_model)
 
 
-def _stage(stage: Stage, title: str, about: str, i: int) -> None:
+def _stage(stage: Stage, title: str, about: str) -> None:
     with st.container(gap="xsmall"):
         st.markdown(f"**{title}**", help=about)
         values = stage.values
@@ -66,7 +64,7 @@ def _stage(stage: Stage, title: str, about: str, i: int) -> None:
 def _silent(values: np.ndarray) -> str:
     """How many channels (C, H, W) are zero everywhere."""
     silent = int((values == 0).all((1, 2)).sum())
-    return f"{silent or 'none'} of all {'is' if silent in (0, 1) else 'are'} silent here"
+    return f"{silent or 'none'} {'is' if silent in (0, 1) else 'are'} silent for this picture"
 
 
 def _block(values: np.ndarray) -> np.ndarray:
@@ -76,9 +74,10 @@ def _block(values: np.ndarray) -> np.ndarray:
 
 
 def shaded(maps: np.ndarray) -> np.ndarray:
-    """Maps (N, H, W) in shades, uint8 (N, H, W, 3): pale at zero, deepest at the largest absolute value of all."""
-    scale = float(np.abs(maps).max()) or 1.0
-    share = (maps / scale)[..., None]
+    """Maps (N, H, W) in shades, uint8 (N, H, W, 3): pale at zero, deepest where an absolute value is among
+    the largest hundredth of all."""
+    scale = float(np.quantile(np.abs(maps), 0.99)) or float(np.abs(maps).max()) or 1.0
+    share = (maps / scale).clip(-1, 1)[..., None]
     return np.rint(ZERO + np.where(share > 0, ABOVE - ZERO, BELOW - ZERO) * abs(share)).astype(np.uint8)
 
 

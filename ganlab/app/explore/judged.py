@@ -137,6 +137,13 @@ def _take(model: Model, name: str, here: Recipe, found: Judgement, i: int) -> No
     st.session_state[PICKED] = (float(x[i]), float(y[i]))
 
 
+def _chosen(here: Recipe) -> int | None:
+    """The tile that was clicked last, if it is on this map."""
+    x, y = lattice.tiles(here.x, here.y, here.zoom, SIDE)
+    picked = st.session_state.get(PICKED, (np.nan, np.nan))
+    return next(iter(np.flatnonzero((x == picked[0]) & (y == picked[1])).tolist()), None)
+
+
 def _wall(model: Model, name: str, here: Recipe, found: Judgement) -> None:
     st.markdown("**Its pictures**", help="Neighbours lie close together on the plane; in the middle is the place.")
     sprite(
@@ -145,6 +152,7 @@ def _wall(model: Model, name: str, here: Recipe, found: Judgement) -> None:
         "judged wall",
         f"{SIDE} rows of {SIDE} pictures of a plane",
         names=[_told(found.facts, i) for i in range(SIDE**2)],
+        chosen=_chosen(here),
         on_pick=lambda i: _take(model, name, here, found, i),
     )
 
@@ -183,6 +191,7 @@ def _map(model: Model, name: str, here: Recipe, found: Judgement) -> None:
     table["verdict"] = "" if facts.verdicts is None else [f"{v:.2f}" for v in facts.verdicts]
     table["sure"] = "" if facts.confidence is None else [f"{v:.0%}" for v in facts.confidence]
     lines, names = _contours(facts.classes)
+    chosen = table[table["i"] == _chosen(here)]
 
     def take() -> None:
         if picked := st.session_state[CHART].selection.get("pick"):
@@ -190,7 +199,7 @@ def _map(model: Model, name: str, here: Recipe, found: Judgement) -> None:
 
     st.vega_lite_chart(
         None,
-        {**_spec(shade), "datasets": {"tiles": table, "lines": lines, "names": names}},
+        {**_spec(shade), "datasets": {"tiles": table, "lines": lines, "names": names, "chosen": chosen}},
         height=566,
         key=CHART,
         on_select=take,
@@ -260,7 +269,9 @@ def _spec(shade: str) -> dict[str, Any]:
             color=alt.Color(
                 "value:Q",
                 scale=alt.Scale(domain=[0, 0.5, 1] if shade == VERDICT else [0, 1], range=colours, interpolate="rgb"),
-                legend=alt.Legend(title=None, orient="bottom", gradientLength=180, gradientThickness=8, tickCount=2),
+                legend=alt.Legend(
+                    title=None, orient="bottom", gradientLength=180, gradientThickness=8, tickCount=2, offset=8
+                ),
             ),
             tooltip=[
                 alt.Tooltip("verdict:N", title="D's verdict"),
@@ -278,6 +289,12 @@ def _spec(shade: str) -> dict[str, Any]:
     names = alt.Chart(alt.NamedData("names")).encode(x="x:Q", y="y:Q", text="name:N")
     style = {"fontSize": 14, "fontWeight": "bold"}
     halo = names.mark_text(**style, color=HALO, stroke=HALO, strokeWidth=4, strokeJoin="round", opacity=0.85)
-    spec = alt.layer(tiles, lines, halo, names.mark_text(**style, color=DARK)).to_dict(validate=False)
+    ring = (
+        alt.Chart(alt.NamedData("chosen"))
+        .transform_calculate(x2="datum.x + 1", y2="datum.y + 1")
+        .mark_rect(filled=False, stroke=DARK, strokeWidth=3)
+        .encode(x="x:Q", x2="x2:Q", y="y:Q", y2="y2:Q")
+    )
+    spec = alt.layer(tiles, lines, halo, names.mark_text(**style, color=DARK), ring).to_dict(validate=False)
     spec["padding"] = 0
     return spec

@@ -200,7 +200,7 @@ def _map(model: Model, name: str, here: Recipe, found: Judgement) -> None:
     st.vega_lite_chart(
         None,
         {**_spec(shade), "datasets": {"tiles": table, "lines": lines, "names": names, "chosen": chosen}},
-        height=566,
+        height=556,
         key=CHART,
         on_select=take,
         selection_mode="pick",

@@ -21,7 +21,7 @@ from ganlab.evaluate.reference import features_file, keep_arrays, key_of, load_a
 from ganlab.evaluate.report import Subject, digest
 
 BITE = 1500  # pictures looked at between two breaths
-SAMPLE = 60  # pictures whose nearest other one says how near real pictures are to each other
+SAMPLE = 200  # pictures whose nearest other ones say how near real pictures are to each other
 PARTS = {"mnist": "mnist-5k"}  # data that need no download, and are a part of others
 
 
@@ -45,8 +45,9 @@ def at_hand(about: Subject, data_root: Path | None = None) -> Subject | None:
 class RealPictures:
     """The training pictures of a data set, which is on this disk.
 
-    `train`: the data set. `share`: of it, what has been looked at, from 0 to 1; `advance` goes on. Raises DataError
-    where it can't be opened.
+    `train`: the data set. `share`: of it, what has been looked at, from 0 to 1; `advance` goes on. Then `others` has
+    the distances (n,) from each of the pictures `sample` (n,) to the nearest other one, by "pixels" and by "features".
+    Raises DataError where the data can't be opened.
     """
 
     def __init__(self, about: Subject, data_root: Path | None = None, num_threads: int = 1) -> None:
@@ -58,13 +59,13 @@ class RealPictures:
         self._pairs = np.full((len(self.sample), 2), np.inf)  # by pixels: to itself, and to the nearest other
         self._parts: list[tuple[np.ndarray, np.ndarray]] = []
         self.features: np.ndarray | None = None
-        self.typical: dict[str, float] = {}
+        self.others: dict[str, np.ndarray] = {}
         try:
             self.extractor: Extractor | None = choose(about.data, about.shape, self.train.classes, num_threads)
         except DataError:
             self.extractor = None
         key = key_of(about, self.extractor) if self.extractor else [about.data, about.options]
-        self._files = features_file(key, "train"), f"typical/{digest(*key, SAMPLE)}.npz"
+        self._files = features_file(key, "train"), f"others/{digest(*key, SAMPLE)}.npz"
         self._load()
 
     def _load(self) -> None:
@@ -74,16 +75,16 @@ class RealPictures:
                 self.features = kept["features"]
         kept = load_arrays(self._files[1], self.data_root, {"pixels"})
         if kept is not None and (self.features is not None or not self.extractor):
-            self.typical = {space: float(distance) for space, distance in kept.items()}
+            self.others = kept
             self._done = len(self.train)
 
     @property
     def share(self) -> float:
-        return 1.0 if self.typical else min(self._done / len(self.train), 0.99)
+        return 1.0 if self.others else min(self._done / len(self.train), 0.99)
 
     def advance(self) -> None:
         """Look at some more pictures, in well under a second; nothing where another thread is at it, or all is done."""
-        if self.typical or not self._lock.acquire(blocking=False):
+        if self.others or not self._lock.acquire(blocking=False):
             return
         try:
             images = self.train.images[self._done : self._done + BITE]
@@ -98,15 +99,15 @@ class RealPictures:
             self._lock.release()
 
     def _finish(self) -> None:
-        typical = {"pixels": np.median(self._pairs[:, 1])}
+        others = {"pixels": self._pairs[:, 1]}
         if self.extractor:
             if self.features is None:
                 features, classes = (np.concatenate(part) for part in zip(*self._parts, strict=True))
                 self._parts, self.features = [], features
                 self._keep(self._files[0], {"features": features, "classes": classes.astype(np.int16)})
-            typical["features"] = np.median(nearest(self.features[self.sample], self.features, 2)[0][:, 1])
-        self._keep(self._files[1], {space: np.array(d) for space, d in typical.items()})
-        self.typical = {space: float(distance) for space, distance in typical.items()}
+            others["features"] = nearest(self.features[self.sample], self.features, 2)[0][:, 1]
+        self._keep(self._files[1], others)
+        self.others = others
 
     def _keep(self, file: str, arrays: dict[str, np.ndarray]) -> None:
         with contextlib.suppress(DataError, OSError):  # without a place for it, it is known as long as this lasts

@@ -226,7 +226,7 @@ def test_the_nearest_real_pictures_are_those_of_the_data() -> None:
     expected = np.sqrt(np.square(train.images / 255 - image / 255).sum((1, 2, 3)))
     assert f"The nearest is training picture {expected.argmin():,}." in said(app)
     assert "**By pixels**" in said(app) and "**By features**" in said(app)
-    assert said(app).count("times as far as real pictures typically are from their nearest other one") == 2
+    assert said(app).count("times as far as training pictures typically are from their nearest other one") == 2
 
 
 def test_a_part_of_the_data_stands_in_for_what_is_not_on_this_disk(models: Path) -> None:
@@ -243,8 +243,19 @@ def test_data_that_are_not_there_are_told_of(models: Path) -> None:
     assert "**By pixels**" not in said(app)
 
 
-@pytest.mark.parametrize(("ratio", "suspect"), [(0.0, True), (0.49, True), (0.5, False), (1.4, False)])
-def test_nearness_in_words(ratio: float, suspect: bool) -> None:
-    words, found = real.verdict(ratio)
-    assert found == suspect and words.startswith("Perhaps a copy" if suspect else "Not a copy")
-    assert f"{ratio:.2f} times" in words
+@pytest.mark.parametrize(
+    ("distance", "begins", "suspect"),
+    [
+        (0.0, "Perhaps a copy: 0.00 times", True),
+        (0.9, "Perhaps a copy: 0.02 times", True),
+        (25.0, "Not a copy: 0.50 times", False),
+        (60.0, "Not a copy: 1.19 times", False),
+        (100.0, "No copy, and like none of them: 1.98 times", False),
+    ],
+)
+def test_nearness_in_words(distance: float, begins: str, suspect: bool) -> None:
+    """Against training pictures that are 1, 2, … 100 from their nearest other one: the median is 50.5."""
+    words, found = real.verdict(distance, np.arange(1, 101))
+    assert words.startswith(begins) and found == suspect
+    if distance == 25:
+        assert "; 25 of 100 come nearer to theirs." in words

@@ -55,18 +55,18 @@ def test_the_nearest_are_those_of_all_differences():
         assert (found[space].images == train.images[found[space].indices]).all()
 
 
-def test_typical_is_the_median_of_the_distances_to_the_nearest_other():
+def test_real_pictures_are_compared_with_the_nearest_other_one():
     pictures = looked_at(FEW)
     train = pictures.train
     for space, points in {"pixels": train.images / 255, "features": pictures.extractor.look(train.images)[0]}.items():
         others = distances(points[pictures.sample], points)
         others[np.arange(len(pictures.sample)), pictures.sample] = np.inf
-        np.testing.assert_allclose(pictures.typical[space], np.median(others.min(1)), rtol=1e-4)
+        np.testing.assert_allclose(pictures.others[space], others.min(1), rtol=1e-4)
 
 
 def test_before_all_are_looked_at_there_are_the_nearest_by_pixels():
     pictures = RealPictures(FEW)
-    assert pictures.share == 0 and pictures.typical == {}
+    assert pictures.share == 0 and pictures.others == {}
     near = pictures.nearest(pictures.train.images[7], 1)
     assert list(near) == ["pixels"] and near["pixels"].indices.tolist() == [7] and near["pixels"].distances[0] == 0
 
@@ -77,23 +77,24 @@ def test_a_look_is_kept_where_evaluations_keep_it(kept: Path):
     with np.load(file) as arrays:
         assert (arrays["features"] == first.features).all() and arrays["classes"].shape == (len(first.train),)
     again = RealPictures(FEW)
-    assert again.share == 1 and again.typical == first.typical and (again.features == first.features).all()
+    assert again.share == 1 and (again.features == first.features).all()
+    assert all((again.others[space] == first.others[space]).all() for space in ("pixels", "features"))
 
 
 def test_what_an_evaluation_kept_is_not_looked_at_again(kept: Path, monkeypatch: pytest.MonkeyPatch):
     looked_at(FEW)
-    for file in (kept / "typical").iterdir():
+    for file in (kept / "others").iterdir():
         file.unlink()
     pictures = RealPictures(FEW)
     monkeypatch.setattr(type(pictures.extractor), "look", None)
     while pictures.share < 1:
         pictures.advance()
-    assert set(pictures.typical) == {"pixels", "features"}
+    assert set(pictures.others) == {"pixels", "features"}
 
 
 def test_pictures_that_no_network_knows_are_compared_by_pixels():
     pictures = looked_at(Subject("mnist-5k", 20, 1, ("3",)))
-    assert pictures.extractor is None and set(pictures.typical) == {"pixels"}
+    assert pictures.extractor is None and set(pictures.others) == {"pixels"}
     assert set(pictures.nearest(pictures.train.images[0], 2)) == {"pixels"}
 
 

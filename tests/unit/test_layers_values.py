@@ -10,6 +10,7 @@ import torch
 from test_program import ALL, arrays_in, random_generator, small
 from torch import nn
 
+from ganlab.app.explore.layers import described
 from ganlab.config import Config
 from ganlab.generators import generator_program
 from ganlab.layer_values import Inside, strongest
@@ -152,3 +153,19 @@ def test_a_value_without_a_place_ends_no_stage():
     stages = inside.stages(draw(inside.model.config, 1)[0][0])
     assert [stage.values.shape for stage in stages] == [(8,), (8,), (1, 28, 28)]
     assert isinstance(stages[-1].layers[-1], Reshape)
+
+
+@pytest.mark.parametrize("conditioning", ["none", "projection"])
+def test_words_for_residual_blocks(conditioning):
+    _, inside = opened(small(model="sn-resnet", width=12, conditioning=conditioning, g_norm="batch"))
+    config = inside.model.config
+    z, y, _ = draw(config, 1)
+    words = described(inside.stages(z[0], None if y is None else y[0]), inside.model)
+    assert [title for title, _ in words] == [
+        "7 × 7, 40 channels, where it begins",
+        "14 × 14, 24 channels, after the first residual block",
+        "28 × 28, 12 channels, after the second residual block",
+        "28 × 28, 12 channels, cut off below zero",
+        "The picture",
+    ]
+    assert ["class" in about for _, about in words] == [bool(config.num_classes) and 0 < i < 4 for i in range(5)]

@@ -56,8 +56,9 @@ class Judgement(NamedTuple):
 
 def judged(model: Model, name: str, intro: DeltaGenerator) -> None:
     intro.markdown(
-        f"**What do the judges say?** The same {SIDE} × {SIDE} points of a plane twice: as pictures, and as a map of "
-        "what they are worth. Lines run where a classifier begins to see another class. Click a point to take it."
+        f"**What do others make of it?** The same {SIDE} × {SIDE} points of a plane twice: as pictures, and as a map of "
+        "how they are judged. Lines run where a classifier of real pictures begins to see another class. Click a "
+        "point to take it in hand."
     )
     pictures, chart = st.columns(2, gap="large")
     fields = st.columns((5, 6), gap="large")

@@ -11,7 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from ganlab.app import widgets
 from ganlab.app.explore.hand import hand, held_points
 from ganlab.layer_values import Inside, Stage, strongest
-from ganlab.program import Conv, ConvTranspose, Layer, Linear, Residual
+from ganlab.program import Affine, Conv, ConvTranspose, Layer, Linear, Residual, flattened
 from ganlab.render import Model
 
 SHOWN = 12  # channels of a layer, in one row
@@ -92,17 +92,24 @@ def described(stages: Sequence[Stage], model: Model) -> list[tuple[str, str]]:
             continue
         size = f"{len(stage.values)} numbers" if stage.values.ndim == 1 else _size(stage.values)
         if i == 0 and stage.values.ndim > 1:
-            numbers = f"The {model.config.latent_dim} random numbers"
-            beside = " and the class" if model.num_classes else ""
-            about = f"{numbers}{beside}, spread out over coarse maps by a linear layer."
-            found.append((f"{size}, where it begins", about))
+            beside = " and the class" if model.config.conditioning == "concat" else ""
+            about = f"The {model.config.latent_dim} random numbers{beside}, spread out over coarse maps."
+            found.append((f"{size}, where it begins", about + _classes(stage)))
             continue
         if kind is None:
-            found.append((f"{size}, cut off below zero", "What of the maps before goes into the picture."))
+            found.append(
+                (f"{size}, cut off below zero", "What of the maps before goes into the picture." + _classes(stage))
+            )
             continue
         count[kind] = count.get(kind, 0) + 1
-        found.append((f"{size}, after the {COUNT[count[kind] - 1]} {KINDS[kind][0]}", KINDS[kind][1]))
+        found.append((f"{size}, after the {COUNT[count[kind] - 1]} {KINDS[kind][0]}", KINDS[kind][1] + _classes(stage)))
     return found
+
+
+def _classes(stage: Stage) -> str:
+    """That the class has a say here, if it has."""
+    told = any(isinstance(layer, Affine) and layer.scale.ndim > 1 for layer in flattened(stage.layers))
+    return " The class says how strong each channel is." if told else ""
 
 
 def _size(values: np.ndarray) -> str:

@@ -20,7 +20,7 @@ from ganlab.render import Model
 SHOWN = 8  # pictures, the nearest ones
 TILE = 84  # width of each, in pixels of the page
 PICTURE = 150
-COPY = 0.5  # below so many times the typical distance it may be a copy
+COPY, UNLIKE = 0.01, 0.95  # fewer training pictures, or more, are nearer to another one
 TURN = 0.4  # seconds of looking between two signs of life
 
 
@@ -99,8 +99,8 @@ def _row(pictures: RealPictures, space: str, near: Near) -> None:
             f"Distances {', '.join(number(float(d)) for d in near.distances)}{_of(seen)}. The nearest is training "
             f"picture {near.indices[0]:,}."
         )
-        if typical := pictures.typical.get(space):
-            said, suspect = verdict(float(near.distances[0]) / typical)
+        if (others := pictures.others.get(space)) is not None:
+            said, suspect = verdict(float(near.distances[0]), others)
             st.markdown(f"{':orange[:material/content_copy:]' if suspect else ':green[:material/check:]'} {said}")
 
 
@@ -108,10 +108,13 @@ def _of(classes: list[str]) -> str:
     return f"; they are of {', '.join(map(plain, dict.fromkeys(classes)))}" if classes else ""
 
 
-def verdict(ratio: float) -> tuple[str, bool]:
-    """What it means that the nearest real picture is so many times as far as real ones typically are from their
-    nearest other one; and whether it looks like a copy."""
-    far = f"{ratio:.2f} times as far as real pictures typically are from their nearest other one"
-    if ratio < COPY:
-        return f"Perhaps a copy: only {far}. Compare the two.", True
-    return f"Not a copy: {far}.", False
+def verdict(distance: float, others: np.ndarray) -> tuple[str, bool]:
+    """What it means that a picture is so far from its nearest training picture, where those are `others` (n,) from their
+    nearest other one; and whether it may be a copy."""
+    share, typical = float(np.mean(others <= distance)), float(np.median(others))
+    far = f"{distance / typical:.2f} times as far as training pictures typically are from their nearest other one"
+    if share < COPY:
+        return f"Perhaps a copy: {far}, and hardly any comes as near. Compare the two.", True
+    if share > UNLIKE:
+        return f"No copy, and like none of them: {far}.", False
+    return f"Not a copy: {far}; {round(100 * share)} of 100 come nearer to theirs.", False

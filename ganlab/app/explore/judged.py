@@ -56,7 +56,7 @@ class Judgement(NamedTuple):
 
 def judged(model: Model, name: str, intro: DeltaGenerator) -> None:
     intro.markdown(
-        f"**What do others make of it?** The same {SIDE} × {SIDE} points of a plane twice: as pictures, and as a map of "
+        f"**What do others make of it?** {SIDE} × {SIDE} points of a plane twice: as pictures, and as a map of "
         "how they are judged. Lines run where a classifier of real pictures begins to see another class. Click a "
         "point to take it in hand."
     )

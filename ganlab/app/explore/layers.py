@@ -97,9 +97,7 @@ def described(stages: Sequence[Stage], model: Model) -> list[tuple[str, str]]:
             found.append((f"{size}, where it begins", about + _classes(stage)))
             continue
         if kind is None:
-            found.append(
-                (f"{size}, cut off below zero", "What of the maps before goes into the picture." + _classes(stage))
-            )
+            found.append((f"{size}, cut off below zero", "What goes into the picture." + _classes(stage)))
             continue
         count[kind] = count.get(kind, 0) + 1
         found.append((f"{size}, after the {COUNT[count[kind] - 1]} {KINDS[kind][0]}", KINDS[kind][1] + _classes(stage)))

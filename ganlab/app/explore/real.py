@@ -109,8 +109,8 @@ def _of(classes: list[str]) -> str:
 
 
 def verdict(distance: float, others: np.ndarray) -> tuple[str, bool]:
-    """What it means that a picture is so far from its nearest training picture, where those are `others` (n,) from their
-    nearest other one; and whether it may be a copy."""
+    """What it means that a picture is so far from its nearest training picture, where training pictures are `others`
+    (n,) from their nearest other one; and whether it may be a copy."""
     share, typical = float(np.mean(others <= distance)), float(np.median(others))
     far = f"{distance / typical:.2f} times as far as training pictures typically are from their nearest other one"
     if share < COPY:

@@ -1,13 +1,12 @@
 """The real pictures nearest to any picture, by pixels and by features, and how near real pictures are to each other.
 
-All of it is exact, over the whole training split. A data set is looked at once, in small bites, so that whoever waits
-can do something else in between; its features are kept where an evaluation keeps them, and are taken from there.
+All of it is exact, over the whole training split. A data set is looked at once, in small bites; its features are kept
+where an evaluation keeps them, and are taken from there.
 """
 
 from __future__ import annotations
 
 import contextlib
-import threading
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +19,7 @@ from ganlab.evaluate.neighbours import nearest
 from ganlab.evaluate.reference import features_file, keep_arrays, key_of, load_arrays
 from ganlab.evaluate.report import Subject, digest
 
-BITE = 1500  # pictures looked at between two breaths
+BITE = 400  # pictures looked at before one hears how far it is
 SAMPLE = 200  # pictures whose nearest other ones say how near real pictures are to each other
 PARTS = {"mnist": "mnist-5k"}  # data that need no download, and are a part of others
 
@@ -54,7 +53,6 @@ class RealPictures:
         self.data_root = data_root
         self.train = open_dataset(about.data, data_root=data_root, **about.options)
         self.sample = np.sort(np.random.default_rng(0).permutation(len(self.train))[:SAMPLE])
-        self._lock = threading.Lock()
         self._done = 0
         self._pairs = np.full((len(self.sample), 2), np.inf)  # by pixels: to itself, and to the nearest other
         self._parts: list[tuple[np.ndarray, np.ndarray]] = []
@@ -83,20 +81,15 @@ class RealPictures:
         return 1.0 if self.others else min(self._done / len(self.train), 0.99)
 
     def advance(self) -> None:
-        """Look at some more pictures, in well under a second; nothing where another thread is at it, or all is done."""
-        if self.others or not self._lock.acquire(blocking=False):
-            return
-        try:
-            images = self.train.images[self._done : self._done + BITE]
-            near = nearest(self.train.images[self.sample], images, min(2, len(images)))[0]
-            self._pairs = np.sort(np.concatenate([self._pairs, near], axis=1), axis=1)[:, :2]
-            if self.extractor and self.features is None:
-                self._parts.append(self.extractor.look(images))
-            self._done += len(images)
-            if self._done == len(self.train):
-                self._finish()
-        finally:
-            self._lock.release()
+        """Look at some more pictures, until all have been looked at."""
+        images = self.train.images[self._done : self._done + BITE]
+        near = nearest(self.train.images[self.sample], images, min(2, len(images)))[0]
+        self._pairs = np.sort(np.concatenate([self._pairs, near], axis=1), axis=1)[:, :2]
+        if self.extractor and self.features is None:
+            self._parts.append(self.extractor.look(images))
+        self._done += len(images)
+        if self._done == len(self.train):
+            self._finish()
 
     def _finish(self) -> None:
         others = {"pixels": self._pairs[:, 1]}

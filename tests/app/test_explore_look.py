@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -220,6 +221,7 @@ def test_words_for_the_layers_of_convolutions() -> None:
 def test_the_nearest_real_pictures_are_those_of_the_data() -> None:
     app = opened(part="Next to real")
     while "Looking once" in str([p.proto for p in app.get("progress")]):
+        time.sleep(0.1)
         app.run()
     image = catalog.load("judge").from_seeds([0])[0]
     train = open_dataset("mnist-5k")
@@ -241,6 +243,19 @@ def test_data_that_are_not_there_are_told_of(models: Path) -> None:
     app = opened(part="Next to real")
     assert "are not on this disk" in app.info[0].value and "Fashion-MNIST" in app.info[0].value
     assert "**By pixels**" not in said(app)
+
+
+def test_data_that_cannot_be_opened_are_told_of_and_tried_again(models: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    write_generator(models / "judge" / "generator.safetensors", data=str(folder))
+    app = AppTest.from_function(explore, default_timeout=60)
+    app.query_params.update({"view": "Examine", "model": "judge", "part": "Next to real"})
+    assert "These pictures can't be drawn" in app.run().error[0].value
+    for i in range(12):
+        Image.fromarray(np.full((28, 28), 20 * i, np.uint8)).save(folder / f"{i}.png")
+    assert not app.run().error
+    assert "**By pixels**" in said(app)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 
 import numpy as np
 import streamlit as st
@@ -13,6 +13,7 @@ from ganlab.app.explore.hand import hand, held_points
 from ganlab.app.measure.gallery import SPACES
 from ganlab.app.measure.words import number, plain, title
 from ganlab.data import identity
+from ganlab.errors import GanlabError
 from ganlab.evaluate.closest import Near, RealPictures, at_hand
 from ganlab.evaluate.report import Subject, subject
 from ganlab.render import Model
@@ -21,7 +22,7 @@ SHOWN = 8  # pictures, the nearest ones
 TILE = 84  # width of each, in pixels of the page
 PICTURE = 150
 COPY, UNLIKE = 0.01, 0.95  # fewer training pictures, or more, are nearer to another one
-TURN = 0.4  # seconds of looking between two signs of life
+SOON, LOOK = 1.0, 0.5  # seconds to wait for pictures that are there at once; between two looks at a search
 
 
 def real(model: Model, name: str, intro: DeltaGenerator) -> None:
@@ -38,11 +39,19 @@ def real(model: Model, name: str, intro: DeltaGenerator) -> None:
             f"It learnt from more: {plain(title(asked.data))}, which is not on this disk. These are "
             f"{plain(title(about.data))}."
         )
-    pictures = _open(about, identity(about.data, **about.options), model.num_threads)
+    search = _search(about, identity(about.data, **about.options), model.num_threads)
+    search.opened.wait(SOON)
+    if search.error:
+        _search.clear()  # the next look tries again
+        raise search.error
+    pictures = search.pictures
+    if not search.done:
+        st.fragment(_progress, run_every=LOOK)(search, pictures is not None)
+    if pictures is None:
+        return
     z, y = held_points(model, hand(name))
     image = model.generate(z, y)[0]
-    _look(pictures)
-    found = _nearest(model.sha256, image.tobytes(), pictures.share == 1, image, pictures)
+    found = _nearest(model.sha256, image.tobytes(), search.done, image, pictures)
     left, right = st.columns((PICTURE, 800), gap="medium")
     with left:
         st.markdown("**In hand**")
@@ -61,9 +70,37 @@ def _absent(about: Subject, name: str) -> None:
     widgets.link_to_measure(name)
 
 
-@st.cache_resource(max_entries=1, ttl=1800, show_spinner="Opening the training pictures …")
-def _open(about: Subject, identity: str, num_threads: int) -> RealPictures:
-    return RealPictures(about, num_threads=num_threads)
+class Search:
+    """Training pictures that are opened, and looked at, in a thread of their own: the page goes on meanwhile.
+
+    `pictures`: None until they are `opened`. `error`: why they can't be.
+    """
+
+    def __init__(self, about: Subject, num_threads: int) -> None:
+        self.about, self.num_threads = about, num_threads
+        self.opened = threading.Event()
+        self.pictures: RealPictures | None = None
+        self.error: GanlabError | None = None
+        threading.Thread(target=self._run, daemon=True).start()
+
+    @property
+    def done(self) -> bool:
+        return self.pictures is not None and self.pictures.share == 1
+
+    def _run(self) -> None:
+        try:
+            self.pictures = pictures = RealPictures(self.about, num_threads=self.num_threads)
+            self.opened.set()
+            while pictures.share < 1:
+                pictures.advance()
+        except GanlabError as error:
+            self.error = error
+            self.opened.set()
+
+
+@st.cache_resource(max_entries=1, ttl=1800, show_spinner=False)
+def _search(about: Subject, identity: str, num_threads: int) -> Search:
+    return Search(about, num_threads)
 
 
 @st.cache_resource(max_entries=32, show_spinner="Comparing …")
@@ -71,20 +108,16 @@ def _nearest(sha256: str, pixels: bytes, done: bool, _image: np.ndarray, _pictur
     return _pictures.nearest(_image, SHOWN)
 
 
-def _look(pictures: RealPictures) -> None:
-    """Once for a data set: a bar, while it is looked at."""
-    if pictures.share < 1:
-        st.fragment(_progress, run_every=0.1)(pictures)
-
-
-def _progress(pictures: RealPictures) -> None:
-    until = time.monotonic() + TURN
-    while pictures.share < 1 and time.monotonic() < until:
-        pictures.advance()
-    if pictures.share == 1:
+def _progress(search: Search, opened: bool) -> None:
+    """A bar, once for a data set; the page is drawn anew as soon as there is more to show. opened: what it shows now."""
+    pictures = search.pictures
+    if search.done or search.error or (pictures is not None) != opened:
         st.rerun()
-    doing = f"Looking once at all {len(pictures.train):,} training pictures; it is kept for the next time"
-    st.progress(pictures.share, doing)
+    if pictures is None:
+        st.progress(0.0, "Opening the training pictures")
+    else:
+        doing = f"Looking once at all {len(pictures.train):,} training pictures; it is kept for the next time"
+        st.progress(pictures.share, doing)
 
 
 def _row(pictures: RealPictures, space: str, near: Near) -> None:

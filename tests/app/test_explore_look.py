@@ -120,6 +120,13 @@ def test_lines_run_between_tiles_of_different_classes(models: Path) -> None:
         assert seen[int(name["y"]), int(name["x"])] == name["name"]
 
 
+def test_a_plane_of_one_class_has_no_lines() -> None:
+    app = opened()  # random weights: noise, which the classifier takes for one digit
+    tables = chart(app)
+    assert len({tile["seen"] for tile in tables["tiles"]}) == 1 and not tables["lines"]
+    assert f"The classifier sees {tables['tiles'][0]['seen']} everywhere" in said(app)
+
+
 def test_the_shade_can_be_the_certainty() -> None:
     app = opened()
     app.segmented_control(key="shade").set_value("Certainty").run()

@@ -237,7 +237,9 @@ def _how_to_read(name: str, facts: PathFacts) -> str:
             f"D finds {np.mean(facts.verdicts > 0.5):.0%} of these pictures rather real than invented. Blue: it takes "
             "them for real. Orange: it is not deceived."
         )
-    if facts.classes:
+    if facts.classes and len(set(facts.classes)) == 1:
+        words.append(f"The classifier sees {plain(facts.classes[0])} everywhere, so there are no lines.")
+    elif facts.classes:
         words.append("Lines: the classifier sees another class. The more orange in the shade Certainty, the less sure.")
     else:
         words.append("No classifier knows the classes of these data: no lines.")

@@ -109,7 +109,7 @@ def _nearest(sha256: str, pixels: bytes, done: bool, _image: np.ndarray, _pictur
 
 
 def _progress(search: Search, opened: bool) -> None:
-    """A bar, once for a data set; the page is drawn anew as soon as there is more to show. opened: what it shows now."""
+    """A bar, once for a data set; the page is drawn anew once there is more to show. opened: what it shows now."""
     pictures = search.pictures
     if search.done or search.error or (pictures is not None) != opened:
         st.rerun()

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ganlab.data import is_on_disk, open_dataset
+from ganlab.data import identity, is_on_disk, open_dataset
 from ganlab.errors import DataError
 from ganlab.evaluate.extractors import Extractor, choose
 from ganlab.evaluate.neighbours import nearest
@@ -62,7 +62,7 @@ class RealPictures:
             self.extractor: Extractor | None = choose(about.data, about.shape, self.train.classes, num_threads)
         except DataError:
             self.extractor = None
-        key = key_of(about, self.extractor) if self.extractor else [about.data, about.options]
+        key = key_of(about, self.extractor) if self.extractor else [identity(about.data, **about.options)]
         self._files = features_file(key, "train"), f"others/{digest(*key, SAMPLE)}.npz"
         self._load()
 

@@ -60,13 +60,7 @@ class Engine:
 
     @cached_property
     def _session(self) -> InferenceSession:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self.num_threads
-        options.inter_op_num_threads = 1
-        options.enable_cpu_mem_arena = False  # an arena keeps what the largest batch took
-        return onnxruntime.InferenceSession(self.onnx, options, providers=["CPUExecutionProvider"])
+        return open_session(self.onnx, self.num_threads)
 
     def index_of(self, label: str | int) -> int:
         """The index of a class, by its name (in any case) or its index; a name goes first, for digits are names.
@@ -112,6 +106,17 @@ class Engine:
         if not ((y >= 0).all() and (abs(y.sum(1) - 1) < 1e-3).all()):  # NaN is neither
             raise ConfigError("y holds class weights that are below 0, or that don't sum to 1 for each picture.")
         return y.astype(np.float32)
+
+
+def open_session(model: bytes, num_threads: int = 1) -> InferenceSession:
+    """An ONNX model, ready to run on the CPU."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = num_threads
+    options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False  # an arena keeps what the largest batch took
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 Build = Callable[[Config, Mapping[str, np.ndarray]], Program]

@@ -32,11 +32,14 @@ JUDGES = "A ganlab discriminator: image (N, C, H, W) in [-1, 1] to logit (N,), a
 DOC_CLASSES = " y (N, classes): one-hot for one class, or weights of several that sum to 1."
 
 
-def to_onnx(program: Program) -> bytes:
+def to_onnx(program: Program, every_layer: bool = False) -> bytes:
     """The program as an ONNX model, for any N.
 
     Of a generator, input `z` (N, latent_dim) and output `image` (N, C, H, W) in [-1, 1]; of a discriminator, input
     `image` and output `logit` (N,). A conditional one takes `y` (N, num_classes) too. All are float32.
+
+    every_layer: the values after each layer are outputs too, in the order of `ganlab.program.flattened`, whose last is
+    the result.
     """
     draws = bool(program.output_shape)
     x, result = ("z", "image") if draws else ("image", "logit")
@@ -57,6 +60,10 @@ def to_onnx(program: Program) -> bytes:
         producer_name="ganlab",
         doc_string=(DRAWS if draws else JUDGES) + DOC_CLASSES * bool(program.num_classes),
     )
+    if every_layer:
+        known = {value.name: value for value in onnx.shape_inference.infer_shapes(model).graph.value_info}
+        last = model.graph.output.pop()
+        model.graph.output.extend([*(known[name] for name in graph.values[:-1]), last])
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString()
 
@@ -71,11 +78,13 @@ class _Graph:
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
+        self.values: list[str] = []  # after each layer
 
     def run(self, layers: Iterable[Layer], x: str) -> str:
         """The value of `x` after all `layers`."""
         for layer in layers:
             x = self.layer(layer, x)
+            self.values.append(x)
         return x
 
     def layer(self, layer: Layer, x: str) -> str:

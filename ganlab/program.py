@@ -161,6 +161,14 @@ def arrays_of(layers: Iterable[Layer]) -> Iterator[np.ndarray]:
             yield from (value for value in vars(layer).values() if isinstance(value, np.ndarray))
 
 
+def flattened(layers: Iterable[Layer]) -> Iterator[Layer]:
+    """Every layer in the order in which it is done: a residual's body and shortcut, then the residual itself."""
+    for layer in layers:
+        if isinstance(layer, Residual):
+            yield from flattened([*layer.body, *layer.shortcut])
+        yield layer
+
+
 def _after(layers: Iterable[Layer], shape: Shape) -> tuple[Shape, int]:
     """The shape after the layers, and the multiplications by a weight on the way, of one picture."""
     total = 0

@@ -8,7 +8,7 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -100,11 +100,11 @@ class _Side:
     ) -> None:
         self.extractor, self.num, self.seed, self.data_root = extractor, num, seed, data_root
         self.progress = progress
-        self.key = [PROTOCOL, extractor.name, extractor.net.hash, identity(about.data, **about.options)]
+        self.key = key_of(about, extractor)
 
     def seen(self, data: Dataset, split: str, begin: float, end: float) -> Seen:
         """A whole split as the network sees it."""
-        file = f"features/{digest(*self.key, split)}.npz"
+        file = features_file(self.key, split)
         kept = load_arrays(file, self.data_root, {"features", "classes"})
         if kept is None or len(kept["features"]) != len(data):
             doing = f"looking at the {split}ing pictures" if split == "train" else "looking at the test pictures"
@@ -170,6 +170,16 @@ class _Side:
             first.append(source[:, 0, 0])
         features, classes = (np.concatenate(part) for part in zip(*parts, strict=True))
         return Seen(features, classes, None if seen.said is None else seen.said[np.concatenate(first)])
+
+
+def key_of(about: Subject, extractor: Extractor) -> list[Any]:
+    """What everything that is computed from data alone depends on."""
+    return [PROTOCOL, extractor.name, extractor.net.hash, identity(about.data, **about.options)]
+
+
+def features_file(key: list[Any], split: str) -> str:
+    """Where the features and classes of a whole split are kept."""
+    return f"features/{digest(*key, split)}.npz"
 
 
 def as_seen(labels: np.ndarray, classes: tuple[str, ...], extractor: Extractor) -> np.ndarray | None:

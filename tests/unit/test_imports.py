@@ -34,6 +34,8 @@ LAW = {
     "onnx_graph": ["program"],
     "engine": ["config", "errors", "onnx_graph", "program", "weights"],
     "render": ["engine", "errors", "generators", "latent", "weights"],
+    "layer_values": ["engine", "onnx_graph", "program", "render"],
+    "regions": [],
     "judge": ["discriminators", "engine", "errors", "weights"],
     "measurements": ["errors"],
     "directions": ["errors", "measurements", "program", "render", "weights"],
@@ -71,8 +73,8 @@ LAW = {
     ],
     "app": [
         *["alarm", "browser_program", "catalog", "config", "data", "directions", "errors", "evaluate", "export"],
-        *["files", "fork", "found", "jobs", "judge", "latent", "lattice", "onnx_graph", "path_facts", "presets"],
-        *["program", "recipe", "render", "rundir", "scene", "timelapse", "weights"],
+        *["files", "fork", "found", "jobs", "judge", "latent", "lattice", "layer_values", "onnx_graph", "path_facts"],
+        *["presets", "program", "recipe", "regions", "render", "rundir", "scene", "timelapse", "weights"],
     ],
     "cli": ["config", "errors", "presets", "rundir"],  # at once; whatever a command needs, when it needs it
     "__main__": ["cli"],

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import streamlit as st
 
+from ganlab.errors import GanlabError
 from ganlab.recipe import Anchor, Recipe
 from ganlab.render import Model
 from ganlab.scene import scene
@@ -61,6 +62,15 @@ def base_of(name: str) -> str:
 def points(model: Model, anchors: Sequence[Anchor]) -> tuple[np.ndarray, np.ndarray | None]:
     """z float32 (N, latent_dim), and class weights float32 (N, num_classes) of a conditional model."""
     return scene(Recipe(model.name, tuple(anchors)), model)[:2]
+
+
+def held_points(model: Model, held: Hand) -> tuple[np.ndarray, np.ndarray | None]:
+    """Those of the picture in hand; of the usual one, where it was taken from a model with other classes."""
+    try:
+        return points(model, [held.held])
+    except GanlabError:
+        held.take(Anchor(0))
+        return points(model, [held.held])
 
 
 def anchor_at(model: Model, z: np.ndarray, weights: np.ndarray | None = None) -> Anchor:

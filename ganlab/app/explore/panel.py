@@ -10,7 +10,7 @@ import streamlit as st
 from ganlab import latent
 from ganlab.app import widgets
 from ganlab.app.components.sprite import sprite
-from ganlab.app.explore.hand import Hand, anchor_at, hand, points
+from ganlab.app.explore.hand import Hand, anchor_at, hand, held_points, points
 from ganlab.app.explore.keys import told
 from ganlab.app.explore.recipes import recipe, share
 from ganlab.app.widgets import download
@@ -27,11 +27,7 @@ IN_A_ROW = 14
 def panel(model: Model, name: str) -> None:
     """The card of the picture in hand."""
     held = hand(name)
-    try:
-        z, y = points(model, [held.held])
-    except GanlabError:  # taken from a model with other classes
-        held.take(Anchor(0))
-        z, y = points(model, [held.held])
+    z, y = held_points(model, held)
     with st.container(border=True):
         left, right = st.columns((PICTURE, 700), gap="medium", vertical_alignment="center")
         with left:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from ganlab.app import card, widgets
+from ganlab.app.explore.examine import examine
 from ganlab.app.explore.hand import base_of, hand
 from ganlab.app.explore.interpolate import FRAMES, interpolate
 from ganlab.app.explore.move import leave, move
@@ -25,7 +26,7 @@ from ganlab.render import Model
 FULL = 1040  # width of the page
 SPLIT = (14, 11)  # picture, controls
 OPENS_WITH = "mnist-sn"
-VIEWS = {"Move": move, "Wall": wall, "Interpolate": interpolate, TIME: over_time}
+VIEWS = {"Move": move, "Wall": wall, "Interpolate": interpolate, "Examine": examine, TIME: over_time}
 
 
 def page() -> None:

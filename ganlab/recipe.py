@@ -6,8 +6,8 @@
     model, step   a model by name, a run directory; the snapshot of a run: a number, or best
     show          pictures: each anchor. lerp, slerp: a walk through the anchors. classes: each anchor in every class.
                   plane: the patch between three anchors. lattice: a place on the endless plane of the first anchor, a
-                  seed. through: a place on the endless plane through three anchors. line: each anchor in a row, moved by
-                  -1 to 1 times what move says. children: pictures near one anchor, as `latent.mutate` draws them
+                  seed. through: a place on the endless plane through three anchors. line: a row for each anchor, moved
+                  by -1 to 1 times what move says. children: pictures near one anchor, as `latent.mutate` draws them
     at            anchors: a seed, seeds 40..43, or z as `latent.to_text` writes it; @ and a class of its own may follow
     class         of all other anchors: a name, or a blend 3*0.7:8*0.3
     truncation    factor on the z of seeds

@@ -65,21 +65,35 @@ def _fields(asked: Recipe) -> dict[str, Any]:
         case "pictures":
             if len(seeds) == len(asked.anchors) in NUMBERS and seeds == list(range(seeds[0], seeds[0] + len(seeds))):
                 return {"view": "Wall", "seed": seeds[0], "num": len(seeds)}
+            if len(asked.anchors) == 1 and asked.moves:
+                return {"view": "Directions"}
             return {"view": "Interpolate"} if len(asked.anchors) > 1 else {}
+        case "line":
+            samples = asked.anchors[1] if len(asked.anchors) > 1 and isinstance(asked.anchors[1].at, int) else None
+            label = samples.blend[0][0] if samples and len(samples.blend) == 1 else None
+            return {"view": "Directions", **({"samples": samples.at, "class": label} if samples else {})}
+        case "children":
+            return {"view": "Mutate"}
     return {"view": "Interpolate"}
 
 
+ONE = ("pictures", "line", "children")  # what shows a picture that can be taken, and others made from it
+
+
 def into_hand(model: Model, held: Hand) -> None:
-    """Once a link: a single picture is taken in hand, moved as the recipe says. Raises ConfigError as `scene`."""
+    """Once a link: the picture that it is about is taken in hand; what moves it further is for the view Directions.
+    Raises ConfigError as `scene`."""
     asked = linked()
-    if asked is None or asked.show != "pictures" or len(asked.anchors) > 1 or st.session_state.get("followed") == asked:
+    if asked is None or asked.show not in ONE or (asked.show == "pictures" and len(asked.anchors) > 1):
         return
-    st.session_state["followed"] = asked
-    if asked.moves or asked.truncation != 1:
-        z, y, _ = scene(asked, model, saved(asked.source, model))
-        held.take(anchor_at(model, z[0], None if y is None else y[0]))
-    else:
-        held.take(Anchor(asked.anchors[0].at, asked.anchors[0].blend or asked.blend))
+    if st.session_state.get("followed") == (link := (asked.source, asked.show, asked.anchors, asked.moves)):
+        return
+    st.session_state["followed"] = link
+    anchor = Anchor(asked.anchors[0].at, asked.anchors[0].blend or asked.blend)
+    if asked.truncation != 1:
+        z, y, _ = scene(Recipe(asked.model, (anchor,), truncation=asked.truncation), model)
+        anchor = anchor_at(model, z[0], None if y is None else y[0])
+    held.take(anchor)
 
 
 def read_place(params: Mapping[str, str]) -> Place | None:

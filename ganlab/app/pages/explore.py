@@ -11,9 +11,11 @@ import streamlit as st
 
 from ganlab import catalog
 from ganlab.app import card, widgets
+from ganlab.app.explore.directions import PARTS, directions
 from ganlab.app.explore.hand import hand
 from ganlab.app.explore.interpolate import FRAMES, interpolate
 from ganlab.app.explore.move import leave, move
+from ganlab.app.explore.mutate import mutate
 from ganlab.app.explore.panel import panel
 from ganlab.app.explore.recipes import ENDLESS, NUMBERS, THREE, into_hand, read_link, read_place, usual
 from ganlab.app.explore.wall import TRUNCATION, wall
@@ -26,7 +28,7 @@ from ganlab.rundir import RunDir
 FULL = 1040  # width of the page
 SPLIT = (14, 11)  # picture, controls
 OPENS_WITH = "mnist-sn"
-VIEWS = {"Move": move, "Wall": wall, "Interpolate": interpolate}
+VIEWS = {"Move": move, "Wall": wall, "Interpolate": interpolate, "Directions": directions, "Mutate": mutate}
 
 
 def page() -> None:
@@ -83,12 +85,13 @@ def _complaint(params: Mapping[str, str], names: Sequence[str], classes: Sequenc
     model = params["model"]
     if model not in names and model in [str(run.path) for run in runs()]:
         return f"`{model}` has no snapshot yet; the first comes soon. Reload the page then, and choose it."
-    limits = {**dict.fromkeys(("lattice", "seed"), (0, MAX_SEED)), "frames": FRAMES}
+    limits = {**dict.fromkeys(("lattice", "seed", "samples", "taught"), (0, MAX_SEED)), "frames": FRAMES}
     choices = {
         "model": names,
         "view": list(VIEWS),
         "pictures": [str(n) for n in NUMBERS],
         "plane": [ENDLESS, THREE],
+        "part": list(PARTS),
     }
     try:
         read_link(params)

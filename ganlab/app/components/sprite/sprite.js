@@ -27,6 +27,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     button.setAttribute("aria-label", data.names[i]);
     button.setAttribute("aria-selected", String(i === data.chosen));
     button.title = data.names[i];
+    button.dataset.mark = data.marks[i] ?? "";
     button.tabIndex = i === reachable ? 0 : -1;
     button.onclick = () => setTriggerValue("picked", i);
   });

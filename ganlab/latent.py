@@ -159,8 +159,8 @@ def mutate(z: ArrayLike, strength: float, seed: int, prior: Prior, num: int = 12
 
 
 def mutate_class(y: ArrayLike, chance: float, seed: int, num: int = 12) -> np.ndarray:
-    """Class weights of `num` children of y (num_classes,), float32 (num, num_classes): with the chance `chance` each is of
-    another class than the parent's strongest, else as the parent. Child i depends on (seed, i) alone.
+    """Class weights of `num` children of y (num_classes,), float32 (num, num_classes): each has the `chance` to be of
+    another class than the parent's strongest, else it is as the parent. Child i depends on (seed, i) alone.
 
     Raises ConfigError for a chance outside 0 to 1.
     """

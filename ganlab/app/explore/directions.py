@@ -29,7 +29,7 @@ PARTS = SLIDE, TEACH = ("Sliders", "Teach a direction")
 SAMPLES = 8  # beside the large picture
 IN_STRIP, AMOUNTS = 4, 7  # samples of a strip beside the picture in hand; pictures in each row
 STRIP = 84  # width of each picture of it, in pixels of the page
-FIRST = 4  # principal directions of each kind that have a slider at once
+FIRST = 6  # principal directions of each kind that have a slider at once
 FILM_FRAMES = 60
 ABOUT_CLASS = "Of the samples. The picture in hand has its own."
 

@@ -1,4 +1,4 @@
-"""The directions of a model: its file's, those found while one waits, those of one's own; and what they are in words."""
+"""The directions of a model: its file's, those found while one waits, and one's own; and the words for them."""
 
 from __future__ import annotations
 
@@ -37,12 +37,11 @@ GROUPS = (
 )  # fmt: skip
 PRINCIPAL = re.compile(r"(features|picture)-\d+")
 UNITS = {
-    "slant": "a slope, pixels to the right for each pixel up",
+    "slant": "pixels to the right for each pixel up",
     "thickness": "pixels",
     "size": "pixels, root mean square distance from the centre",
     "aspect": "width over height",
 }
-CHANGES = {"slant": "lean", "thickness": "thickness of strokes", "aspect": "width over height"}
 LONGEST = 40  # name
 
 
@@ -105,17 +104,16 @@ def about(direction: Direction) -> str:
     figures = direction.evidence or {}
     match group_of(direction):
         case group if group == MEASURED:
-            what = CHANGES.get(direction.name, direction.name)
             unit = UNITS.get(direction.name, "levels from 0 to 1")
             return (
-                f"A straight line explains {max(figures['r2'], 0):.0%} of how {what} differs between pictures that the "
-                f"line was not fitted to. Each step changes it by {figures.get('per_unit', 0):.2g} ({unit})."
+                f"It explains {max(figures['r2'], 0):.0%} of how {direction.name} differs between pictures that it was "
+                f"not fitted to. An amount of 1 adds {figures.get('per_unit', 0):.2g} ({unit})."
             )
         case group if group in (FEATURES, PICTURE):
             where = "the first features" if group == FEATURES else "the pictures"
             return f"It carries {figures.get('share', 0):.1%} of all that varies in {where}."
     if "length" in figures:
-        return f"Mean of these minus mean of those: {figures['length']:.2f} steps lead from the one to the other."
+        return f"Mean of these minus mean of those: an amount of {figures['length']:.2f} leads from those to these."
     if "more" in figures:
         return f"Learnt from {figures['more']:.0f} pictures marked more and {figures['less']:.0f} marked less."
     return "A direction of your own."

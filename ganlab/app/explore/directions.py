@@ -20,6 +20,7 @@ from ganlab.app.explore.recipes import linked, recipe, saved, share, usual
 from ganlab.app.explore.teach import teach
 from ganlab.app.widgets import MAX_SEED, download
 from ganlab.directions import Direction, move
+from ganlab.errors import GanlabError
 from ganlab.measurements import measure
 from ganlab.recipe import Anchor, Blend, Move, Recipe
 from ganlab.render import Model
@@ -80,7 +81,11 @@ def amounts_of(model: Model, name: str) -> Amounts:
     kept: Amounts | None = st.session_state.get(place)
     if kept is None or kept.first != first:
         kept = st.session_state[place] = Amounts(first, order=kept.order + 1 if kept else 0)
-        found = ways.amounts_of(first, model, name)
+        try:
+            found = ways.amounts_of(first, model, name)
+        except GanlabError as error:
+            st.warning(f"This link can't be followed in all: {error}", icon=":material/link_off:")
+            return kept
         if asked and asked.show == "line":
             st.session_state["direction"] = next(iter(found))  # a strip of one direction; nothing is moved
         else:

@@ -145,6 +145,9 @@ class View {
   show(input) {
     const amount = Number(input.value), sign = amount > 0 ? "+" : amount < 0 ? "−" : "";
     input.setAttribute("aria-valuetext", amount.toFixed(2));
+    const at = 50 + (50 * amount) / this.data.range; // the bar leads from the middle to the thumb
+    input.style.setProperty("--from", `${Math.min(50, at)}%`);
+    input.style.setProperty("--to", `${Math.max(50, at)}%`);
     input.nextElementSibling.textContent = sign + Math.abs(amount).toFixed(2);
   }
 

@@ -225,7 +225,7 @@ def _strip(model: Model, name: str, direction: Direction, samples: list[Anchor])
             "direction strip",
             f"{len(rows)} pictures along {direction.name}, a row each",
             names=names,
-            captions=[f"{a:+.3g}".replace("-", "−") if a else "0" for a in amounts],
+            captions=[f"{a:+.2f}".rstrip("0").rstrip(".").replace("-", "−") if a else "0" for a in amounts],
             on_pick=lambda i: held.take(anchor_at(model, z[i], None if y is None else y[i])),
         )
     return images

@@ -106,16 +106,18 @@ def about(direction: Direction) -> str:
         case group if group == MEASURED:
             unit = UNITS.get(direction.name, "levels from 0 to 1")
             return (
-                f"It explains {max(figures['r2'], 0):.0%} of how {direction.name} differs between pictures that it was "
-                f"not fitted to. An amount of 1 adds {figures.get('per_unit', 0):.2g} ({unit})."
+                f"This direction explains {max(figures['r2'], 0):.0%} of how {direction.name} differs between pictures "
+                f"that it was not fitted to. An amount of 1 adds {figures.get('per_unit', 0):.2g} ({unit})."
             )
         case group if group in (FEATURES, PICTURE):
             where = "the first features" if group == FEATURES else "the pictures"
             return f"It carries {figures.get('share', 0):.1%} of all that varies in {where}."
-    if "length" in figures:
-        return f"Mean of these minus mean of those: an amount of {figures['length']:.2f} leads from those to these."
     if "more" in figures:
-        return f"Learnt from {figures['more']:.0f} pictures marked more and {figures['less']:.0f} marked less."
+        words = f"Learnt from {figures['more']:.0f} pictures marked more and {figures['less']:.0f} marked less."
+        if "right" not in figures:
+            return words
+        of = figures["more"] + figures["less"]
+        return f"{words} Of these {of:.0f}, what the others teach puts {figures['right']:.0f} on their side."
     return "A direction of your own."
 
 

@@ -23,12 +23,17 @@ from ganlab.render import Model
 NUM, COLUMNS = 40, 8  # pictures to mark
 LEAST = 2  # marks on either side
 TRIED = 9
+MOST_TRIED = 60  # marks, of which each is left out once
 SIGNS = {True: "+", False: "−", None: ""}
 MORE, LESS = "More", "Less"
 NORMAL, MEANS = "Logistic regression", "Difference of means"
 ABOUT_METHOD = (
     "Logistic regression: square to the border that tells more from less (Shen et al. 2020, arXiv:1907.10786). "
     "Difference of means: mean of the more minus mean of the less (Radford et al. 2015, arXiv:1511.06434)."
+)
+ABOUT_RIGHT = (
+    "Each mark is left out once, and the direction that the others teach must put it on its side. Half of them would "
+    "be right by chance: then mark more, or something that these pictures differ in more clearly."
 )
 ABOUT_LOCK = "The new direction stands at right angles to these, so that it changes them as little as it can."
 ABOUT_CLASS = "Mark within one class, and the direction is about what differs in it, not about the class."
@@ -110,13 +115,32 @@ def found(model: Model, marks: Marks, method: str, locked: list[Direction]) -> D
     """The direction from what was marked less to more, at right angles to `locked` ones. Raises ConfigError where they
     leave nothing."""
     more, less = (points(model, marks.side(is_more))[0] for is_more in (True, False))
-    figures = {"more": float(len(more)), "less": float(len(less))}
+    direction = learnt(more, less, method, locked)
+    figures = {"more": float(len(more)), "less": float(len(less)), **(direction.evidence or {})}
+    if min(len(more), len(less)) > LEAST and len(marks.of) <= MOST_TRIED:
+        figures["right"] = float(told_right(more, less, method, locked))
+    return replace(direction, evidence=figures)
+
+
+def learnt(more: np.ndarray, less: np.ndarray, method: str, locked: list[Direction]) -> Direction:
+    """From z (M, latent_dim) that are less to z (N, latent_dim) that are more."""
     if method == NORMAL:
-        return replace(taught("taught", more, less, locked), evidence=figures)
-    mean = difference("taught", more, less)
-    vector = orthogonalised(mean.vector, locked)
-    figures["length"] = float(mean.evidence["length"] * (vector @ mean.vector))  # type: ignore[index]
-    return Direction("taught", vector, evidence=figures)
+        return taught("taught", more, less, locked)
+    return Direction("taught", orthogonalised(difference("taught", more, less).vector, locked))
+
+
+def told_right(more: np.ndarray, less: np.ndarray, method: str, locked: list[Direction]) -> int:
+    """How many of the marked z fall on their side of the middle between both sides' means, along what is learnt from
+    the others."""
+    right = 0
+    for of, other, sign in ((more, less, 1), (less, more, -1)):
+        for i in range(len(of)):
+            rest = np.delete(of, i, 0)
+            sides = (rest, other) if sign > 0 else (other, rest)
+            vector = learnt(*sides, method, locked).vector
+            middle = (rest.mean(0) + other.mean(0)) / 2
+            right += bool(sign * ((of[i] - middle) @ vector) > 0)
+    return right
 
 
 def _result(model: Model, name: str, marks: Marks, method: str, locked: list[Direction]) -> None:
@@ -128,6 +152,7 @@ def _result(model: Model, name: str, marks: Marks, method: str, locked: list[Dir
     left, right = st.columns((7, 4), gap="large")
     most = 3.0 if model.config.prior == "normal" else 1.75
     with right:
+        st.markdown(ways.about(direction), help=ABOUT_RIGHT)
         about = "How many times the direction is added to the numbers of each picture, and taken away from them."
         far = st.slider("How far", 0.25, most, min(2.0, most), 0.25, key="how far", help=about, persist_state="page")
         _keep(model, name, direction)

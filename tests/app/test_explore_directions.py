@@ -130,6 +130,17 @@ def test_a_link_with_a_direction_that_there_is_not_is_explained() -> None:
     assert "has no direction 'smile'" in app.warning[0].value and component(app)["amounts"] == {}
 
 
+def test_a_link_may_go_farther_than_a_slider_and_finer_than_its_step(named: Direction) -> None:
+    data = component(followed("/?v=1&model=alpha&show=pictures&at=7&move=slant*-4.123"))
+    assert data["amounts"] == {"slant": -4.123} and data["range"] == 4.123
+
+
+def test_a_picture_of_another_model_is_not_taken() -> None:
+    app = followed("/?v=1&model=alpha&show=children&at=" + latent.to_text(np.ones(9)))
+    assert "a z of 9 numbers" in app.warning[0].value and not app.error
+    assert (sprites(app)[1] == alpha().sample(1)).all()
+
+
 def test_hands_on_the_sliders_are_not_overruled(named: Direction) -> None:
     amounts = Amounts(())
     amounts.heard({"slant": 1.0})

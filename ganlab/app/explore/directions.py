@@ -147,7 +147,7 @@ def _slide(
             f"{name} {amounts.order}",
             "direction sliders",
             heard,
-            reach=reach(model),
+            reach=max([reach(model), *map(abs, amounts.now.values())]),  # a link may go farther
             label=f"The picture in hand, {told(held.held)}, moved as the sliders say",
             names=[f"Take {told(a)} in hand" for a in samples],
             chosen=chosen,
@@ -246,8 +246,9 @@ def _about(model: Model, name: str, direction: Direction, strip: np.ndarray) -> 
     if not mine:
         return
     with st.container(horizontal=True):
-        about = "As directions.safetensors beside the model, `render` finds them by name"
-        download("Your own", partial(ways.as_file, mine, model), "directions.safetensors", about)
+        about = "A file, with your own. Beside the model `render` finds them in it by name"
+        everything = list({d.name: d for d in [*saved(name, model).values(), *mine]}.values())
+        download("Directions", partial(ways.as_file, everything, model), "directions.safetensors", about)
         if any(d.name == direction.name for d in mine):
             st.button(
                 f"Forget {direction.name}",

@@ -27,10 +27,10 @@ ABOUT_WANDER = "The chance of each child to be of another class than its parent.
 
 @dataclass
 class Line:
-    """The pictures that led here, the first first; and the number of the next children's noise. `first`: the recipe of
-    the link that it began with."""
+    """The pictures that led here, the first first; and the number of the next children's noise. `first`: what the link
+    said that it began with."""
 
-    first: Recipe | None = None
+    first: tuple[object, ...] = ()
     pictures: list[Anchor] = field(default_factory=list)
     litter: int = 0
 
@@ -51,10 +51,11 @@ class Line:
 
 def line_of(name: str, asked: Recipe | None) -> Line:
     """The line of a model; it begins anew with another link."""
+    first = (asked.anchors, asked.strength, asked.wander, asked.litter) if asked else ()
     place = f"line of {name.rpartition('@')[0] or name}"
     kept: Line | None = st.session_state.get(place)
-    if kept is None or kept.first != asked:
-        kept = st.session_state[place] = Line(asked, litter=asked.litter if asked else 0)
+    if kept is None or kept.first != first:
+        kept = st.session_state[place] = Line(first, litter=asked.litter if asked else 0)
         if asked:
             st.session_state.update({"strength": asked.strength, "wander": asked.wander})
     return kept

@@ -82,8 +82,7 @@ ONE = ("pictures", "line", "children")  # what shows a picture that can be taken
 
 
 def into_hand(model: Model, held: Hand) -> None:
-    """Once a link: the picture that it is about is taken in hand; what moves it further is for the view Directions.
-    Raises ConfigError as `scene`."""
+    """Once a link: the picture that it is about is taken in hand; what moves it further is for the view Directions."""
     asked = linked()
     if asked is None or asked.show not in ONE or (asked.show == "pictures" and len(asked.anchors) > 1):
         return
@@ -91,10 +90,12 @@ def into_hand(model: Model, held: Hand) -> None:
         return
     st.session_state["followed"] = link
     anchor = Anchor(asked.anchors[0].at, asked.anchors[0].blend or asked.blend)
-    if asked.truncation != 1:
+    try:
         z, y, _ = scene(Recipe(asked.model, (anchor,), truncation=asked.truncation), model)
-        anchor = anchor_at(model, z[0], None if y is None else y[0])
-    held.take(anchor)
+    except GanlabError as error:  # of another model
+        st.warning(f"This link can't be followed in all: {error}", icon=":material/link_off:")
+        return
+    held.take(anchor if asked.truncation == 1 else anchor_at(model, z[0], None if y is None else y[0]))
 
 
 def read_place(params: Mapping[str, str]) -> Place | None:

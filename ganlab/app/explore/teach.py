@@ -23,7 +23,7 @@ from ganlab.render import Model
 NUM, COLUMNS = 40, 8  # pictures to mark
 LEAST = 2  # marks on either side
 TRIED = 9
-MOST_TRIED = 60  # marks, of which each is left out once
+MOST_TRIED = 40  # marks, of which each is left out once
 SIGNS = {True: "+", False: "−", None: ""}
 MORE, LESS = "More", "Less"
 NORMAL, MEANS = "Logistic regression", "Difference of means"
@@ -157,7 +157,7 @@ def _result(model: Model, name: str, marks: Marks, method: str, locked: list[Dir
         far = st.slider("How far", 0.25, most, min(2.0, most), 0.25, key="how far", help=about, persist_state="page")
         _keep(model, name, direction)
     with left:
-        st.markdown("**Nine that it has not seen**", help="Top: less. Middle: as they are. Bottom: more.")
+        st.markdown("**On nine others.** Top: with less. Middle: as they are. Bottom: with more.")
         _try(model, name, direction, float(far), marks)
 
 

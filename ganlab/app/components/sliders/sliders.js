@@ -34,6 +34,7 @@ class View {
     Object.assign(this, { take: find(".take"), note: find(".note"), said: find(".said") });
     this.engine = this.order = null;
     this.inputs = new Map(); // name of a direction -> its input
+    this.exact = new Map(); // and its amount, which a link may give finer than a slider's step
     this.waiting = []; // places of pictures that are still to be drawn: 0 the large one, then the samples
     this.drawn = 0;
     find(".reset").onclick = (event) => this.reset(event);
@@ -92,8 +93,9 @@ class View {
   }
 
   laySliders(data) {
-    const old = this.amounts(), focused = this.root.getRootNode().activeElement?.dataset?.name;
+    const old = new Map(this.exact), focused = this.root.getRootNode().activeElement?.dataset?.name;
     this.inputs.clear();
+    this.exact.clear();
     const fields = data.groups.map(({ title, about }) =>
       made("fieldset", {}, made("legend", { textContent: title, title: about })));
     data.sliders.forEach(({ name, label, about, group }) => {
@@ -112,7 +114,7 @@ class View {
       button.onclick = () => this.tell("chosen", name);
       fields[group].append(made("div", { className: "row" }, button, input, amount));
       this.inputs.set(name, input);
-      this.set(input, old[name] ?? data.amounts[name] ?? 0);
+      this.set(input, old.get(name) ?? data.amounts[name] ?? 0);
     });
     this.groups.replaceChildren(...fields);
     this.inputs.get(focused)?.focus();
@@ -133,17 +135,17 @@ class View {
 
   // Those that are not 0, by the names of their directions.
   amounts() {
-    const found = [...this.inputs].map(([name, input]) => [name, Number(input.value)]);
-    return Object.fromEntries(found.filter(([, amount]) => amount));
+    return Object.fromEntries([...this.exact].filter(([, amount]) => amount));
   }
 
   set(input, amount) {
     input.value = amount;
-    this.show(input);
+    this.show(input, amount);
   }
 
-  show(input) {
-    const amount = Number(input.value), sign = amount > 0 ? "+" : amount < 0 ? "−" : "";
+  show(input, amount) {
+    this.exact.set(input.dataset.name, amount);
+    const sign = amount > 0 ? "+" : amount < 0 ? "−" : "";
     input.setAttribute("aria-valuetext", amount.toFixed(2));
     const at = 50 + (50 * amount) / this.data.range; // the bar leads from the middle to the thumb
     input.style.setProperty("--from", `${Math.min(50, at)}%`);
@@ -152,7 +154,7 @@ class View {
   }
 
   changed(event) {
-    this.show(event.target);
+    this.show(event.target, Number(event.target.value));
     this.since ??= event.timeStamp;
     this.ask();
   }
@@ -183,7 +185,7 @@ class View {
 
   draw() {
     this.frame = null;
-    const until = performance.now() + DRAW_MS, amounts = this.data.sliders.map(({ name }) => Number(this.inputs.get(name).value));
+    const until = performance.now() + DRAW_MS, amounts = this.data.sliders.map(({ name }) => this.exact.get(name));
     while (this.waiting.length && (this.waiting[0] < 2 || performance.now() < until)) {
       this.drawOne(this.waiting.shift(), amounts);
     }

@@ -93,11 +93,6 @@ def amounts_of(model: Model, name: str) -> Amounts:
     return kept
 
 
-def reach(model: Model) -> float:
-    """The largest amount of a slider: three standard deviations of z along any direction."""
-    return 3.0 if model.config.prior == "normal" else 1.75
-
-
 # --- the sliders -----------------------------------------------------------------------------------------------------
 
 
@@ -147,7 +142,7 @@ def _slide(
             f"{name} {amounts.order}",
             "direction sliders",
             heard,
-            reach=max([reach(model), *map(abs, amounts.now.values())]),  # a link may go farther
+            reach=max([ways.reach(model), *map(abs, amounts.now.values())]),  # a link may go farther
             label=f"The picture in hand, {told(held.held)}, moved as the sliders say",
             names=[f"Take {told(a)} in hand" for a in samples],
             chosen=chosen,
@@ -162,6 +157,11 @@ def _slide(
                     on_click=partial(setattr, ways.own(name), "more", True),
                     help="Draws 3,000 pictures and measures them; takes some seconds, once for each snapshot.",
                 )
+        if ways.own(name).more and not any(ways.group_of(d) == ways.MEASURED for d in every.values()):
+            st.caption(
+                "No measurement, such as brightness, grows along a straight line in this model's latent space: there "
+                "is none to name a direction after."
+            )
 
 
 def _put(key: str, value: str) -> None:
@@ -203,7 +203,7 @@ def _other_samples(seed: int) -> None:
 
 def _strip(model: Model, name: str, direction: Direction, samples: list[Anchor]) -> np.ndarray:
     """Rows of samples, from far back to far on along a direction: their pictures (rows * AMOUNTS, H, W, C)."""
-    held, far = hand(name), reach(model)
+    held, far = hand(name), ways.reach(model)
     shown = line(model, name, direction, (held.held, *samples))
     every = {direction.name: direction}
     z, y, columns = scene(shown, model, every)
@@ -233,7 +233,7 @@ def _strip(model: Model, name: str, direction: Direction, samples: list[Anchor])
 
 def line(model: Model, name: str, direction: Direction, anchors: tuple[Anchor, ...]) -> Recipe:
     """The recipe of a strip: each anchor along a direction, as far as a slider reaches."""
-    moves = ways.moves_of({direction.name: reach(model)}, {direction.name: direction}, saved(name, model))
+    moves = ways.moves_of({direction.name: ways.reach(model)}, {direction.name: direction}, saved(name, model))
     return recipe(name, anchors=anchors, show="line", num=AMOUNTS, moves=tuple(moves))
 
 

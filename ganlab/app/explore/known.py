@@ -88,6 +88,11 @@ def _more(sha256: str, _model: Model) -> list[Direction]:
     return [*named_directions(_model), *principal_directions(_model, "picture")]
 
 
+def reach(model: Model) -> float:
+    """The largest amount of a slider: three standard deviations of z along any direction."""
+    return 3.0 if model.config.prior == "normal" else 1.75
+
+
 def group_of(direction: Direction) -> int:
     if found := PRINCIPAL.fullmatch(direction.name):
         return FEATURES if found[1] == "features" else PICTURE

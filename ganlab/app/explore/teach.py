@@ -150,7 +150,7 @@ def _result(model: Model, name: str, marks: Marks, method: str, locked: list[Dir
         st.warning(str(error), icon=":material/warning:")
         return
     left, right = st.columns((7, 4), gap="large")
-    most = 3.0 if model.config.prior == "normal" else 1.75
+    most = ways.reach(model)
     with right:
         st.markdown(ways.about(direction), help=ABOUT_RIGHT)
         about = "How many times the direction is added to the numbers of each picture, and taken away from them."

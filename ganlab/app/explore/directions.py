@@ -14,7 +14,7 @@ from ganlab.app import widgets
 from ganlab.app.components.sliders import Heard, Slider, sliders
 from ganlab.app.components.sprite import sprite
 from ganlab.app.explore import known as ways
-from ganlab.app.explore.hand import anchor_at, hand, points
+from ganlab.app.explore.hand import anchor_at, base_of, hand, points
 from ganlab.app.explore.keys import told
 from ganlab.app.explore.recipes import linked, recipe, saved, share, usual
 from ganlab.app.explore.teach import teach
@@ -76,7 +76,7 @@ def directions(model: Model, name: str, picture: DeltaGenerator, controls: Delta
 
 def amounts_of(model: Model, name: str) -> Amounts:
     """Where the sliders of a model stand; at first as the link says."""
-    asked, place = linked(), f"amounts of {name.rpartition('@')[0] or name}"
+    asked, place = linked(), f"amounts of {base_of(name)}"
     first = asked.moves if asked and asked.show in ("pictures", "line") else ()
     kept: Amounts | None = st.session_state.get(place)
     if kept is None or kept.first != first:

@@ -12,6 +12,7 @@ import numpy as np
 import streamlit as st
 
 from ganlab import catalog
+from ganlab.app.explore.hand import base_of
 from ganlab.app.explore.recipes import DIRECTIONS, saved
 from ganlab.app.state import runs
 from ganlab.directions import (
@@ -55,7 +56,7 @@ class Own:
 
 def own(name: str) -> Own:
     """One's own of a model, as `catalog` names it. All snapshots of it share them."""
-    return st.session_state.setdefault(f"directions of {name.rpartition('@')[0] or name}", Own())
+    return st.session_state.setdefault(f"directions of {base_of(name)}", Own())
 
 
 def known(model: Model, name: str) -> dict[str, Direction]:
@@ -130,14 +131,13 @@ def about(direction: Direction) -> str:
 
 
 def moves_of(amounts: Mapping[str, float], every: Mapping[str, Direction], kept: Mapping[str, Direction]) -> list[Move]:
-    """Amounts as a recipe says them: by name what `render` finds by itself, in a file (`kept`) or principal; others as
-    they are."""
+    """Amounts as a recipe says them: by name what a file has (`kept`), where `render` finds it at once; others as they
+    are."""
     found = []
     for name, amount in amounts.items():
         if name in every and amount:
-            by_name = name in kept or PRINCIPAL.fullmatch(name)
             vector = tuple(every[name].vector.astype(float).tolist())
-            found.append(Move(name if by_name else vector, amount))
+            found.append(Move(name if name in kept else vector, amount))
     return found
 
 
@@ -187,7 +187,7 @@ def is_older(name: str, model: Model) -> bool:
 
 def run_of(name: str) -> RunDir | None:
     """The run of one's own that a model comes from, as `catalog` names it; None for a released one."""
-    return next((run for run in runs() if str(run.path) in (name, name.rpartition("@")[0])), None)
+    return next((run for run in runs() if str(run.path) == base_of(name)), None)
 
 
 def keep_in(run: RunDir, direction: Direction, model: Model) -> None:

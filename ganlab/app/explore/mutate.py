@@ -8,7 +8,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from ganlab.app.components.sprite import sprite
-from ganlab.app.explore.hand import Hand, anchor_at, hand, points
+from ganlab.app.explore.hand import Hand, anchor_at, base_of, hand, points
 from ganlab.app.explore.keys import told
 from ganlab.app.explore.recipes import linked, recipe, share
 from ganlab.app.widgets import MAX_SEED
@@ -52,7 +52,7 @@ class Line:
 def line_of(name: str, asked: Recipe | None) -> Line:
     """The line of a model; it begins anew with another link."""
     first = (asked.anchors, asked.strength, asked.wander, asked.litter) if asked else ()
-    place = f"line of {name.rpartition('@')[0] or name}"
+    place = f"line of {base_of(name)}"
     kept: Line | None = st.session_state.get(place)
     if kept is None or kept.first != first:
         kept = st.session_state[place] = Line(first, litter=asked.litter if asked else 0)

@@ -12,7 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from ganlab.app import widgets
 from ganlab.app.components.sprite import sprite
 from ganlab.app.explore import known as ways
-from ganlab.app.explore.hand import anchor_at, hand, points
+from ganlab.app.explore.hand import anchor_at, base_of, hand, points
 from ganlab.app.explore.keys import told
 from ganlab.app.widgets import MAX_SEED
 from ganlab.directions import Direction, difference, move, orthogonalised, taught
@@ -60,7 +60,7 @@ class Marks:
 
 
 def marks_of(model: Model, name: str) -> Marks:
-    place = f"marks of {name.rpartition('@')[0] or name} {model.config.latent_dim} {model.classes}"
+    place = f"marks of {base_of(name)} {model.config.latent_dim} {model.classes}"
     return st.session_state.setdefault(place, Marks())
 
 

@@ -148,9 +148,9 @@ def _slide(
             chosen=chosen,
         )
         with st.container(horizontal=True):
-            moves = ways.moves_of(amounts.now, every, saved(name, model))
+            moves = ways.moves_of(amounts.now, every, kept := saved(name, model))
             share(recipe(name, anchors=(held.held,), moves=tuple(moves)), model, "moved")
-            if ways.lacks_more(saved(name, model)) and not ways.own(name).more:
+            if ways.lacks_more(kept) and not ways.own(name).more:
                 st.button(
                     "Find more directions",
                     icon=":material/travel_explore:",

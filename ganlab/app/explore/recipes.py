@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -116,9 +117,15 @@ def write_place(place: Place) -> dict[str, str]:
 def saved(name: str, model: Model) -> dict[str, Direction]:
     """The directions that lie beside a model, by name; none where there are none, or they are damaged."""
     try:
-        return {found.name: found for found in load_directions(catalog.beside(name, DIRECTIONS), model).directions}
-    except GanlabError:
+        file = catalog.beside(name, DIRECTIONS)
+        return _read_directions(str(file), file.stat().st_mtime_ns, model.sha256, model)
+    except (GanlabError, OSError):
         return {}
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _read_directions(file: str, changed: int, sha256: str, _model: Model) -> dict[str, Direction]:
+    return {found.name: found for found in load_directions(Path(file), _model).directions}
 
 
 # --- to files and links ----------------------------------------------------------------------------------------------

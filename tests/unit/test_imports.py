@@ -70,8 +70,8 @@ LAW = {
     ],
     "app": [
         *["alarm", "browser_program", "catalog", "config", "data", "directions", "errors", "evaluate", "export"],
-        *["files", "fork", "found", "jobs", "judge", "latent", "lattice", "path_facts", "presets", "program", "recipe"],
-        *["render", "rundir", "scene", "weights", "measurements", "onnx_graph"],
+        *["files", "fork", "found", "jobs", "judge", "latent", "lattice", "onnx_graph", "path_facts", "presets"],
+        *["program", "recipe", "render", "rundir", "scene", "weights", "measurements"],
     ],
     "cli": ["config", "errors", "presets", "rundir"],  # at once; whatever a command needs, when it needs it
     "__main__": ["cli"],

@@ -43,6 +43,18 @@ DRAG = """async (picture, moves) => {
   send("pointerup", moves);
   return times;
 }"""
+# Moves of the first slider, one a frame, and the same.
+SLIDE = """async (picture, moves) => {
+  const slider = picture.getRootNode().querySelector("input[type=range]"), times = [];
+  for (let i = 1; i <= moves; i++) {
+    const before = picture.dataset.drawn;
+    slider.value = (3 * i) / moves;
+    slider.dispatchEvent(new Event("input", { bubbles: true }));
+    while (picture.dataset.drawn === before) await new Promise(requestAnimationFrame);
+    times.push(Number(picture.dataset.latency));
+  }
+  return times;
+}"""
 FRAMES = """async ([id, num, seconds]) => {
   const generator = await globalThis.ganlab.generator(id), z = new Float32Array(generator.latentDim);
   const y = generator.numClasses ? new Float32Array(generator.numClasses).fill(1 / generator.numClasses) : null;
@@ -119,6 +131,13 @@ def measure(browser: Browser, address: str, name: str) -> None:
     for num in (1, 16):
         fps, work = page.evaluate(FRAMES, [key, num, SECONDS])
         print(f"  {num:2d} at once                        {fps:.0f} frames/s, {work:.1f} ms a frame")
+    page.goto(f"{address}/?view=Directions&model={name}")
+    page.locator("canvas.picture[data-whole]").wait_for()
+    times = sorted(page.locator("canvas.picture").evaluate(SLIDE, MOVES))
+    print(
+        f"  slider to picture                 median {statistics.median(times):.1f} ms, "
+        f"p95 {times[int(0.95 * len(times))]:.1f} ms ({len(times)} moves; eight samples move too)"
+    )
     page.context.close()
 
 

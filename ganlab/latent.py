@@ -158,6 +158,23 @@ def mutate(z: ArrayLike, strength: float, seed: int, prior: Prior, num: int = 12
     return (1 - np.abs((moved + 1) % 4 - 2)).astype(np.float32)
 
 
+def mutate_class(y: ArrayLike, chance: float, seed: int, num: int = 12) -> np.ndarray:
+    """Class weights of `num` children of y (num_classes,), float32 (num, num_classes): each has the `chance` to be of
+    another class than the parent's strongest, else it is as the parent. Child i depends on (seed, i) alone.
+
+    Raises ConfigError for a chance outside 0 to 1.
+    """
+    y = np.asarray(y, np.float32)
+    if not 0 <= chance <= 1:
+        raise ConfigError(f"The chance of another class is from 0 to 1; got {chance}.")
+    weights, others = np.tile(y, (num, 1)), np.delete(np.arange(len(y)), y.argmax())
+    for i, row in enumerate(weights):
+        random = np.random.default_rng([seed, i, 1])  # another stream than z's
+        if random.random() < chance and len(others):
+            row[:] = np.arange(len(y)) == random.choice(others)
+    return weights
+
+
 def to_text(z: ArrayLike) -> str:
     """z (dim,) as text to copy: z16: or z32: and its numbers, little-endian, in base64 that a link may hold. In half
     precision where that changes nothing."""

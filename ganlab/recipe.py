@@ -6,14 +6,19 @@
     model, step   a model by name, a run directory; the snapshot of a run: a number, or best
     show          pictures: each anchor. lerp, slerp: a walk through the anchors. classes: each anchor in every class.
                   plane: the patch between three anchors. lattice: a place on the endless plane of the first anchor, a
-                  seed. through: a place on the endless plane through three anchors
+                  seed. through: a place on the endless plane through three anchors. line: a row for each anchor, moved
+                  by -1 to 1 times what move says. children: pictures near one anchor, as `latent.mutate` draws them
     at            anchors: a seed, seeds 40..43, or z as `latent.to_text` writes it; @ and a class of its own may follow
     class         of all other anchors: a name, or a blend 3*0.7:8*0.3
     truncation    factor on the z of seeds
-    num           pictures of a walk, or along a side of a plane, or of a place's map; 1: the very place
+    num           pictures of a walk, or along a side of a plane, or of a place's map (1: the very place), or of a line,
+                  or children
     closed        1: a walk comes back to its first anchor
     move          directions by name, or as text, with amounts
     x, y, zoom    the place
+    strength      of children: from 0, all as their parent, to 1, no likeness
+    wander        of children: the chance of each to be of another class
+    litter        of children: a number, that of their noise
 
 In names, whatever is no letter, digit or one of _ . - ~ is written as in links (%20).
 """
@@ -39,9 +44,11 @@ SAFE = ",:@*/"  # besides letters, digits and _.-~: characters that a link's que
 MAX_SEED = 2**63 - 1
 MAX_NUM = 1000
 MAX_ANCHORS = 1000
-Show = Literal["pictures", "lerp", "slerp", "classes", "plane", "lattice", "through"]
+Show = Literal["pictures", "lerp", "slerp", "classes", "plane", "lattice", "through", "line", "children"]
 PLACES: tuple[Show, ...] = ("lattice", "through")
-NUM: dict[Show, int] = {"lerp": 60, "slerp": 60, "plane": 9, "lattice": 1, "through": 1}  # unless the recipe says more
+NUM: dict[Show, int] = {  # unless the recipe says more
+    "lerp": 60, "slerp": 60, "plane": 9, "lattice": 1, "through": 1, "line": 7, "children": 12,
+}  # fmt: skip
 Blend = tuple[tuple[str, float], ...]  # names of classes with weights above 0; what they sum to does not matter
 Z = tuple[float, ...]  # float32 numbers
 
@@ -83,10 +90,13 @@ class Recipe:
     x: float = 0.0
     y: float = 0.0
     zoom: float = 1.0
+    strength: float = 0.3
+    wander: float = 0.0
+    litter: int = 0
 
     def __post_init__(self) -> None:
         least = {"lerp": 2, "slerp": 2, "plane": 3, "through": 3}.get(self.show, 1)
-        most = {"plane": 3, "lattice": 1, "through": 3}.get(self.show, MAX_ANCHORS)
+        most = {"plane": 3, "lattice": 1, "through": 3, "children": 1}.get(self.show, MAX_ANCHORS)
         if self.show not in get_args(Show):
             raise ConfigError(f"show is {self.show!r}{_near(self.show, get_args(Show))}")
         if not self.model:
@@ -105,6 +115,13 @@ class Recipe:
             raise ConfigError("The lattice is that of a seed: at is one number.")
         if self.show not in PLACES and (self.x, self.y, self.zoom) != (0, 0, 1):
             raise ConfigError(f"x, y and zoom go with show={' and '.join(PLACES)}, not with {self.show}.")
+        if self.show == "line" and not self.moves:
+            raise ConfigError("show=line leads along a direction: say which and how far, with move=slant*3.")
+        born = (self.strength, self.wander, self.litter)
+        if self.show != "children" and born != (_DEFAULTS["strength"], 0, 0):
+            raise ConfigError(f"strength, wander and litter go with show=children, not with {self.show}.")
+        if not (0 <= self.strength <= 1 and 0 <= self.wander <= 1):
+            raise ConfigError(f"strength and wander are from 0 to 1; got {self.strength} and {self.wander}.")
         numbers = (self.x, self.y, self.zoom, self.truncation, *(move.amount for move in self.moves))
         if not (self.zoom > 0 and all(map(math.isfinite, numbers))):
             raise ConfigError("x, y, truncation and amounts are finite numbers, and zoom is above 0.")
@@ -131,8 +148,9 @@ class Recipe:
             "move": ",".join(f"{_direction_text(m.direction)}*{_number_text(m.amount)}" for m in self.moves),
             "closed": "1" if self.closed else "",
             "num": "" if self.num is None else str(self.num),
+            "litter": str(self.litter) if self.litter else "",
         }
-        for name in ("truncation", "x", "y", "zoom"):
+        for name in _FLOATS:
             value = getattr(self, name)
             written[name] = "" if value == _DEFAULTS[name] else _number_text(value)
         return {name: value for name, value in written.items() if value}
@@ -142,7 +160,8 @@ class Recipe:
 
 
 _DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(Recipe)}
-KEYS = ("v", "model", "step", "show", "at", "class", "truncation", "num", "closed", "move", "x", "y", "zoom")
+_FLOATS = ("truncation", "x", "y", "zoom", "strength", "wander")
+KEYS = ("v", "model", "step", "show", "at", "class", "move", "num", "closed", *_FLOATS, "litter")
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -178,6 +197,8 @@ def from_query(query: Mapping[str, str]) -> Recipe:
         values["step"] = "best" if given["step"] == "best" else _whole("step", given["step"])
     if "num" in given:
         values["num"] = _whole("num", given["num"])
+    if "litter" in given:
+        values["litter"] = _whole("litter", given["litter"])
     if "closed" in given:
         if given["closed"] not in ("0", "1"):
             raise ConfigError(f"closed is {given['closed']!r}; it is 1 or 0.")
@@ -187,9 +208,6 @@ def from_query(query: Mapping[str, str]) -> Recipe:
     return Recipe(
         query.get("model", ""), blend=_blend(query.get("class", "")), moves=_moves(query.get("move", "")), **values
     )
-
-
-_FLOATS = ("truncation", "x", "y", "zoom")
 
 
 def _anchors(text: str) -> Sequence[Anchor]:

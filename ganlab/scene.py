@@ -18,6 +18,7 @@ from ganlab.render import Model
 
 MAX_PICTURES = 10_000
 MAX_SCALE = 64
+CHILDREN_COLUMNS = 4
 
 
 class Scene(NamedTuple):
@@ -37,6 +38,7 @@ def scene(recipe: Recipe, model: Model, saved: Mapping[str, Direction] | None = 
     """
     count, sides = recipe.count, len(recipe.anchors)
     total = {"pictures": sides, "classes": sides * max(model.num_classes, 1), "lerp": count, "slerp": count}
+    total |= {"line": sides * count, "children": count}
     if total.get(recipe.show, count**2) > MAX_PICTURES:
         raise ConfigError(f"The recipe shows more than {MAX_PICTURES:,} pictures; take a smaller num.")
     points = _LAYOUTS[recipe.show](recipe, model)
@@ -48,7 +50,10 @@ def scene(recipe: Recipe, model: Model, saved: Mapping[str, Direction] | None = 
             vector = np.array(step.direction, np.float32)
             _expect_length(vector, model)
             steps.append((Direction("", vector), step.amount))
-    return points._replace(z=move(points.z, steps))
+    moved = move(points.z, steps)
+    if recipe.show == "line":
+        moved = latent.lerp(points.z, moved, np.tile(np.linspace(-1, 1, count), sides))
+    return points._replace(z=moved)
 
 
 def pictures(recipe: Recipe, model: Model, saved: Mapping[str, Direction] | None = None) -> np.ndarray:
@@ -148,6 +153,19 @@ def _place(recipe: Recipe, model: Model) -> Scene:
     return Scene(z, _one_class(recipe, model, len(z)), num)
 
 
+def _line(recipe: Recipe, model: Model) -> Scene:
+    """Each anchor so many times; `scene` moves them."""
+    z, y = _anchors(recipe, model)
+    return Scene(z.repeat(recipe.count, 0), None if y is None else y.repeat(recipe.count, 0), recipe.count)
+
+
+def _children(recipe: Recipe, model: Model) -> Scene:
+    z, y = _anchors(recipe, model)
+    num, litter = recipe.count, recipe.litter
+    weights = None if y is None else latent.mutate_class(y[0], recipe.wander, litter, num)
+    return Scene(latent.mutate(z[0], recipe.strength, litter, model.config.prior, num), weights, CHILDREN_COLUMNS)
+
+
 _LAYOUTS: dict[Show, Callable[[Recipe, Model], Scene]] = {
     "pictures": _pictures,
     "lerp": _walk,
@@ -156,6 +174,8 @@ _LAYOUTS: dict[Show, Callable[[Recipe, Model], Scene]] = {
     "plane": _plane,
     "lattice": _place,
     "through": _place,
+    "line": _line,
+    "children": _children,
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -66,21 +67,36 @@ def _fields(asked: Recipe) -> dict[str, Any]:
         case "pictures":
             if len(seeds) == len(asked.anchors) in NUMBERS and seeds == list(range(seeds[0], seeds[0] + len(seeds))):
                 return {"view": "Wall", "seed": seeds[0], "num": len(seeds)}
+            if len(asked.anchors) == 1 and asked.moves:
+                return {"view": "Directions"}
             return {"view": "Interpolate"} if len(asked.anchors) > 1 else {}
+        case "line":
+            samples = asked.anchors[1] if len(asked.anchors) > 1 and isinstance(asked.anchors[1].at, int) else None
+            label = samples.blend[0][0] if samples and len(samples.blend) == 1 else None
+            return {"view": "Directions", **({"samples": samples.at, "class": label} if samples else {})}
+        case "children":
+            return {"view": "Mutate"}
     return {"view": "Interpolate"}
 
 
+ONE = ("pictures", "line", "children")  # what shows a picture that can be taken, and others made from it
+
+
 def into_hand(model: Model, held: Hand) -> None:
-    """Once a link: a single picture is taken in hand, moved as the recipe says. Raises ConfigError as `scene`."""
+    """Once a link: the picture that it is about is taken in hand; what moves it further is for the view Directions."""
     asked = linked()
-    if asked is None or asked.show != "pictures" or len(asked.anchors) > 1 or st.session_state.get("followed") == asked:
+    if asked is None or asked.show not in ONE or (asked.show == "pictures" and len(asked.anchors) > 1):
         return
-    st.session_state["followed"] = asked
-    if asked.moves or asked.truncation != 1:
-        z, y, _ = scene(asked, model, saved(asked.source, model))
-        held.take(anchor_at(model, z[0], None if y is None else y[0]))
-    else:
-        held.take(Anchor(asked.anchors[0].at, asked.anchors[0].blend or asked.blend))
+    if st.session_state.get("followed") == (link := (asked.source, asked.show, asked.anchors, asked.moves)):
+        return
+    st.session_state["followed"] = link
+    anchor = Anchor(asked.anchors[0].at, asked.anchors[0].blend or asked.blend)
+    try:
+        z, y, _ = scene(Recipe(asked.model, (anchor,), truncation=asked.truncation), model)
+    except GanlabError as error:  # of another model
+        st.warning(f"This link can't be followed in all: {error}", icon=":material/link_off:")
+        return
+    held.take(anchor if asked.truncation == 1 else anchor_at(model, z[0], None if y is None else y[0]))
 
 
 def read_place(params: Mapping[str, str]) -> Place | None:
@@ -101,9 +117,15 @@ def write_place(place: Place) -> dict[str, str]:
 def saved(name: str, model: Model) -> dict[str, Direction]:
     """The directions that lie beside a model, by name; none where there are none, or they are damaged."""
     try:
-        return {found.name: found for found in load_directions(catalog.beside(name, DIRECTIONS), model).directions}
-    except GanlabError:
+        file = catalog.beside(name, DIRECTIONS)
+        return _read_directions(str(file), file.stat().st_mtime_ns, model.sha256, model)
+    except (GanlabError, OSError):
         return {}
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _read_directions(file: str, changed: int, sha256: str, _model: Model) -> dict[str, Direction]:
+    return {found.name: found for found in load_directions(Path(file), _model).directions}
 
 
 # --- to files and links ----------------------------------------------------------------------------------------------

@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from ganlab.app import card, widgets
+from ganlab.app.explore.directions import PARTS, directions
 from ganlab.app.explore.examine import examine
 from ganlab.app.explore.hand import base_of, hand
 from ganlab.app.explore.interpolate import FRAMES, interpolate
 from ganlab.app.explore.move import leave, move
+from ganlab.app.explore.mutate import mutate
 from ganlab.app.explore.panel import panel
 from ganlab.app.explore.recipes import ENDLESS, NUMBERS, THREE, into_hand, read_link, read_place, usual
 from ganlab.app.explore.time import TIME, over_time
@@ -26,7 +28,15 @@ from ganlab.render import Model
 FULL = 1040  # width of the page
 SPLIT = (14, 11)  # picture, controls
 OPENS_WITH = "mnist-sn"
-VIEWS = {"Move": move, "Wall": wall, "Interpolate": interpolate, "Examine": examine, TIME: over_time}
+VIEWS = {
+    "Move": move,
+    "Wall": wall,
+    "Interpolate": interpolate,
+    "Directions": directions,
+    "Mutate": mutate,
+    TIME: over_time,
+    "Examine": examine,
+}
 
 
 def page() -> None:
@@ -83,12 +93,13 @@ def _complaint(params: Mapping[str, str], names: Sequence[str], classes: Sequenc
     model = params["model"]
     if model not in names and model in [str(run.path) for run in runs()]:
         return f"`{model}` has no snapshot yet; the first comes soon. Reload the page then, and choose it."
-    limits = {**dict.fromkeys(("lattice", "seed"), (0, MAX_SEED)), "frames": FRAMES}
+    limits = {**dict.fromkeys(("lattice", "seed", "samples", "taught"), (0, MAX_SEED)), "frames": FRAMES}
     choices = {
         "model": names,
         "view": list(VIEWS),
         "pictures": [str(n) for n in NUMBERS],
         "plane": [ENDLESS, THREE],
+        "part": list(PARTS),
     }
     try:
         read_link(params)

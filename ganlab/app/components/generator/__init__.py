@@ -17,6 +17,8 @@ from ganlab.errors import WeightsError
 from ganlab.program import Program
 
 HERE = Path(__file__).parent
+NO_SIMD = "This browser lacks WebAssembly with SIMD."
+SERVER_DRAWS = "The server draws the pictures here, whenever you let go."
 
 
 def engine_source() -> str:
@@ -35,6 +37,13 @@ def generator(content: bytes, key: str) -> str:
     """Send a generator, as `to_browser` makes it, to the browser: its id there."""
     _GENERATOR(data=content, key=key, height=1)
     return str(json.loads(content[4 : 4 + int.from_bytes(content[:4], "little")])["id"])
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def content(sha256: str, _program: Program) -> tuple[bytes | None, str]:
+    """A generator for the browser by the SHA-256 of its file, or why there is none."""
+    reason = why_not(_program)
+    return (None, reason) if reason else (to_browser(_program), "")
 
 
 def why_not(program: Program) -> str:

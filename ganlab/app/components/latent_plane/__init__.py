@@ -14,14 +14,11 @@ import numpy as np
 import streamlit as st
 
 from ganlab import export, latent, lattice, render
-from ganlab.app.components.generator import generator, why_not
-from ganlab.browser_program import to_browser
+from ganlab.app.components.generator import NO_SIMD, SERVER_DRAWS, content, generator
 from ganlab.render import Model
 
 HERE = Path(__file__).parent
 SERVED = 7  # tiles along a side, where the server draws
-NO_SIMD = "This browser lacks WebAssembly with SIMD."
-SERVER_DRAWS = "The server draws the pictures here, whenever you let go."
 
 _PLANE = st.components.v2.component(
     "ganlab_latent_plane",
@@ -77,17 +74,17 @@ def latent_plane(model: Model, name: str, plane: Plane, start: Place, key: str, 
 
     `name`: what people call the model.
     """
-    content, reason = _content(model.sha256, model)
+    sent, reason = content(model.sha256, model.program)
     state = st.session_state.get(key, {})
     place = Place(*(state.get("place") or (start.x, start.y, start.zoom)))
-    if content and state.get("unable"):
-        content, reason = None, NO_SIMD
+    if sent and state.get("unable"):
+        sent, reason = None, NO_SIMD
     channels, height, width = model.program.output_shape
     anchors = plane.anchors
     found = _PLANE(
         key=key,
         data={
-            "generator": generator(content, f"{key}_generator") if content else None,
+            "generator": generator(sent, f"{key}_generator") if sent else None,
             "label": f"Pictures that {name} invents",
             "latentDim": model.config.latent_dim,
             "width": width,
@@ -103,19 +100,12 @@ def latent_plane(model: Model, name: str, plane: Plane, start: Place, key: str, 
             "walk": lattice.walk(plane.seed).tolist(),
             "speed": speed,
             "reason": f"{reason} {SERVER_DRAWS}" if reason else "",
-            "served": None if content else _served(model, plane, place),
+            "served": None if sent else _served(model, plane, place),
         },
         on_place_change=lambda: None,
         on_unable_change=lambda: None,
     )
     return Place(*(found.place or (start.x, start.y, start.zoom)))
-
-
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _content(sha256: str, _model: Model) -> tuple[bytes | None, str]:
-    """The generator for the browser, or why there is none."""
-    reason = why_not(_model.program)
-    return (None, reason) if reason else (to_browser(_model.program), "")
 
 
 def _served(model: Model, plane: Plane, place: Place) -> dict[str, object]:

@@ -33,12 +33,13 @@ def sprite(
     names: Sequence[str] = (),
     captions: Sequence[str] = (),
     chosen: int | None = None,
+    marks: Sequence[str] = (),
     on_pick: Callable[[int], None] | None = None,
 ) -> None:
     """Draw pictures uint8 (N, H, W, C) as wide as there is room, in `columns` columns.
 
     label: what there is to see. names: what each picture is, which makes them buttons; chosen: the one with a ring.
-    captions: a word or two beneath each picture of a single row.
+    marks: a sign in the corner of each, or nothing. captions: a word or two beneath each picture of a single row.
     on_pick: hears the place of the picture that was clicked, before the page or fragment is drawn anew.
     """
     num, height, width, _ = pictures.shape
@@ -62,6 +63,7 @@ def sprite(
             "names": list(names),
             "captions": list(captions),
             "chosen": chosen,
+            "marks": list(marks),
         },
         on_picked_change=picked,
     )

@@ -27,7 +27,7 @@ function paint(canvas, image, { columns, num, width, height, gap, scale }) {
 }
 
 // A button over each picture that has a name; `pick` hears the place of the one that was clicked.
-function showButtons(buttons, { label, names, columns, chosen }, pick) {
+function showButtons(buttons, { label, names, columns, chosen, marks = [] }, pick) {
   buttons.setAttribute("aria-label", label);
   buttons.setAttribute("role", names.length ? "listbox" : "img");
   while (buttons.children.length > names.length) buttons.lastChild.remove();
@@ -43,6 +43,7 @@ function showButtons(buttons, { label, names, columns, chosen }, pick) {
     button.setAttribute("aria-label", names[i]);
     button.setAttribute("aria-selected", String(i === chosen));
     button.title = names[i];
+    button.dataset.mark = marks[i] ?? "";
     button.tabIndex = i === reachable ? 0 : -1;
     button.onclick = () => pick(i);
   });

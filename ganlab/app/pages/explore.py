@@ -15,6 +15,7 @@ from ganlab.app.explore.hand import hand
 from ganlab.app.explore.interpolate import FRAMES, interpolate
 from ganlab.app.explore.move import leave, move
 from ganlab.app.explore.panel import panel
+from ganlab.app.explore.project import project
 from ganlab.app.explore.recipes import ENDLESS, NUMBERS, THREE, into_hand, read_link, read_place, usual
 from ganlab.app.explore.wall import TRUNCATION, wall
 from ganlab.app.state import model_names, open_model, runs
@@ -26,7 +27,7 @@ from ganlab.rundir import RunDir
 FULL = 1040  # width of the page
 SPLIT = (14, 11)  # picture, controls
 OPENS_WITH = "mnist-sn"
-VIEWS = {"Move": move, "Wall": wall, "Interpolate": interpolate}
+VIEWS = {"Move": move, "Wall": wall, "Interpolate": interpolate, "Project": project}
 
 
 def page() -> None:

@@ -40,12 +40,14 @@ def project(model: Model, name: str, picture: DeltaGenerator, controls: DeltaGen
             st.caption("They appear here as soon as there is a picture, and improve while you look.")
             return
         busy = search.state in BUSY
-        st.fragment(_found, run_every=LOOK if busy else None)(model, name, search, busy)
+        found = st.fragment(_found, run_every=LOOK) if busy else _found
+        found(model, name, search, busy)
 
 
 def _found(model: Model, name: str, search: Search, busy: bool) -> None:
     search.look()
-    if st.session_state.pop(TAKEN, False) or (search.state in BUSY) != busy:
+    taken = st.session_state.pop(TAKEN, False)
+    if busy and (taken or search.state not in BUSY):
         st.rerun()  # the picture in hand has changed, or there is nothing to wait for any more
     held, found = hand(name), search.found
     anchors = [anchor_at(model, z, None if found.y is None else found.y[i]) for i, z in enumerate(found.z)]
@@ -56,17 +58,32 @@ def _found(model: Model, name: str, search: Search, busy: bool) -> None:
     if busy:
         return
     _verdict(name, search)
-    chosen = anchors.index(held.held) if held.held in anchors else 0
+    chosen = anchors[anchors.index(held.held) if held.held in anchors else 0]
     with st.container(horizontal=True):
-        st.button(
-            "Move on from it" if chosen else "Move on from the nearest",
-            icon=":material/open_with:",
-            type="primary",
-            help="Take it in hand, and walk on the plane through it and two others",
-            on_click=_move_on,
-            args=(model, held, anchors[chosen]),
-        )
-        share(recipe(name, anchors=(anchors[chosen],)), model, "found")
+        _onward(model, held, chosen)
+        share(recipe(name, anchors=(chosen,)), model, "found")
+
+
+def _onward(model: Model, held: Hand, anchor: Anchor) -> None:
+    """Buttons that take a picture in hand and go on from it in other views."""
+    from ganlab.app.pages.explore import VIEWS  # it imports this module
+
+    def to(view: str) -> None:
+        held.take(anchor)
+        st.session_state["view"] = view
+
+    def to_the_plane() -> None:
+        to("Move")
+        st.session_state["plane"] = THREE
+        kept = corners(model)
+        kept.chosen = 0
+        kept.put(anchor)
+
+    if "Directions" in VIEWS:
+        about = "Take it in hand, and change its slant, its thickness and more with sliders"
+        st.button("Change it", icon=":material/tune:", type="primary", help=about, on_click=to, args=("Directions",))
+    about = "Take it in hand, and walk on the plane through it and two others"
+    st.button("Move on from it", icon=":material/open_with:", help=about, on_click=to_the_plane)
 
 
 def _asked(search: Search) -> None:
@@ -110,10 +127,14 @@ def _verdict(name: str, search: Search) -> None:
     typical, error = typical_of(name), float(search.found.errors[0])
     if typical is None:
         st.caption("Nobody has measured how near this model usually comes, so the error must speak for itself.")
-    elif error <= typical.p95 or search.state == "done":
-        st.markdown(typical.verdict(error))
+    elif error <= typical.p95:
+        st.badge("Within reach", icon=":material/check:", color="green")
+        st.caption(typical.verdict(error))
+    elif search.state == "done":
+        st.badge("Out of reach", icon=":material/block:", color="orange")
+        st.caption(typical.verdict(error))
     else:
-        st.markdown("Not within reach so far: it would have to go on to the end to say more.")
+        st.caption("Whether it can be reached shows only when the search has gone on to its end.")
 
 
 def typical_of(name: str) -> Typical | None:
@@ -122,12 +143,3 @@ def typical_of(name: str) -> Typical | None:
         return read_typical(catalog.beside(name, "projection.json")) if name in catalog.released() else None
     except GanlabError:
         return None
-
-
-def _move_on(model: Model, held: Hand, anchor: Anchor) -> None:
-    """To the plane through the picture, as its first corner."""
-    held.take(anchor)
-    kept = corners(model)
-    kept.chosen = 0
-    kept.put(anchor)
-    st.session_state["view"], st.session_state["plane"] = "Move", THREE

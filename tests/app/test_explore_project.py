@@ -314,12 +314,12 @@ def test_one_of_the_data_is_looked_for(released: Path) -> None:
     """The bundled digits here, as no other are at hand; the model may have learnt from these."""
     app = opened(view="Project")
     app.segmented_control(key="picture from").set_value("From the data").run()
-    app.number_input(key="number of the data").set_value(41).run()
+    app.number_input(key="picture of the data").set_value(41).run()
     digits = open_dataset("mnist-5k")
     np.testing.assert_array_equal(app.session_state["search"].image, digits.images[41])
     assert f"Picture 41 of class {digits.classes[digits.labels[41]]} of mnist-5k" in said(app)
     assert "may have learnt" in said(app)
     button(app, "Another").click().run()
-    other = int(app.number_input(key="number of the data").value)
+    other = int(app.number_input(key="picture of the data").value)
     assert other != 41
     np.testing.assert_array_equal(app.session_state["search"].image, digits.images[other])

@@ -44,7 +44,13 @@ def ask(model: Model) -> np.ndarray | None:
         "Or take one of the data, to see what the model can make of it." if split is not None else ""
     )
     source = st.segmented_control(
-        "The picture to look for", list(sources), default=DRAW, required=True, key="picture from", help=about
+        "The picture to look for",
+        list(sources),
+        default=DRAW,
+        required=True,
+        key="picture from",
+        help=about,
+        persist_state="page",
     )
     try:
         return sources.get(str(source), _draw)(model)
@@ -83,7 +89,8 @@ def _centred(model: Model) -> bool:
     if model.config.channels != 1:
         return False
     usual = model.config.data.startswith("mnist")
-    return st.toggle("Centre it like the digits of MNIST", usual, key=f"centre {usual}", help=ABOUT_CENTRE)
+    label, key = "Centre it like the digits of MNIST", f"centre {usual}"
+    return st.toggle(label, usual, key=key, help=ABOUT_CENTRE, persist_state="page")
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
@@ -94,12 +101,11 @@ def _opened(content: bytes, size: int, channels: int, digit: bool) -> np.ndarray
 def _of_the_data(split: Split) -> np.ndarray:
     dataset, is_new = split
     last = len(dataset) - 1
-    number = min(int(st.session_state.get(NUMBER, 0) or 0), last)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         with st.container(width=150):
-            chosen = st.number_input(f"Picture, 0 to {last:,}", 0, last, number, key="number of the data")
+            about = f"0 to {last:,}"
+            number = min(int(st.number_input("Number", 0, None, key=NUMBER, help=about, persist_state="page")), last)
         st.button("Another", icon=":material/casino:", on_click=_another, args=(number, last))
-    st.session_state[NUMBER] = number = int(chosen)
     image = dataset.images[number]
     told = f" of class {dataset.classes[dataset.labels[number]]}" if dataset.classes else ""
     seen = "The model has not seen it." if is_new else "The model may have learnt from it."
@@ -110,7 +116,7 @@ def _of_the_data(split: Split) -> np.ndarray:
 
 def _another(number: int, last: int) -> None:
     """The next picture, some way on: data sets may lie in the order of their classes."""
-    st.session_state["number of the data"] = (number + 7919) % (last + 1)
+    st.session_state[NUMBER] = (number + 7919) % (last + 1)
 
 
 @st.cache_resource(max_entries=2, show_spinner="Opening the data")

@@ -37,8 +37,9 @@ def recipe(name: str, **values: Any) -> Recipe:
 
 def linked() -> Recipe | None:
     """The recipe that the page's address holds; None if there is none that can be read."""
+    chosen = {"model": st.session_state.get("model", "")}  # Streamlit takes what is usual out of the address
     try:
-        return read_link(st.query_params.to_dict())
+        return read_link({**chosen, **st.query_params.to_dict()})
     except ConfigError:
         return None
 

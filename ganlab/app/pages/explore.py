@@ -1,4 +1,4 @@
-"""Explore: drag across an endless plane of pictures; a wall of them, blends of three, the way from one to another.
+"""Explore: drag across an endless plane of pictures; a wall of them, ways from one to another, and to one from outside.
 
 Widgets make a recipe; a recipe makes pictures, files, and the command and the link that make them again.
 """

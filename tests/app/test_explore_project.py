@@ -35,6 +35,7 @@ from test_explore_page import (  # noqa: F401
 
 from ganlab import catalog, jobs
 from ganlab.app.explore import search as searching
+from ganlab.app.pages import explore
 from ganlab.app.state import workers
 from ganlab.config import Config
 from ganlab.data import drawing, open_dataset
@@ -194,6 +195,17 @@ def test_one_goes_on_from_the_best_and_its_link_is_that_picture(released: Path) 
     app.segmented_control(key="view").set_value("Project").run()
     np.testing.assert_array_equal(found(app)[0], best)  # what was found is still there, and so is the drawing
     assert given(app, "strokes")[0]["strokes"] == [STROKE]
+
+
+def test_one_goes_on_with_sliders_where_there_are(released: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(explore.VIEWS, "Directions", lambda *_: None)
+    app = asked(STROKE)
+    best = found(app)[0]
+    button(app, "Stop").click().run()
+    assert workers() == [] and app.session_state["search"].state == "stopped"  # before its worker had begun
+    button(app, "Change it").click().run()
+    assert not app.exception and app.segmented_control(key="view").value == "Directions"
+    np.testing.assert_array_equal(in_hand(app)[0], best)
 
 
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:

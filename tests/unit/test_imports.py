@@ -71,7 +71,7 @@ LAW = {
     "app": [
         *["alarm", "browser_program", "catalog", "config", "data", "directions", "errors", "evaluate", "export"],
         *["files", "fork", "found", "jobs", "judge", "latent", "lattice", "path_facts", "presets", "program", "recipe"],
-        *["render", "rundir", "scene", "weights", "worker"],
+        *["render", "rundir", "scene", "weights", "worker", "onnx_graph"],
     ],
     "cli": ["config", "errors", "presets", "rundir"],  # at once; whatever a command needs, when it needs it
     "__main__": ["cli"],

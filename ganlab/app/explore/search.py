@@ -62,9 +62,10 @@ class Search:
 
     def stop(self) -> None:
         """End the worker, and keep what was found."""
+        if self.state == "running":
+            self._follow()
         if self.state in BUSY:
             if self.process is not None:
-                self._follow()
                 jobs.interrupt(self.process.pid)
             self.state = "stopped"
 

@@ -259,6 +259,12 @@ def test_visitors_have_workers_of_their_own_as_far_as_there_are(
     until(two, "running")
     assert one.session_state["search"].folder != two.session_state["search"].folder
 
+    three = asked(STROKE)  # while the second visitor has left
+    (process,) = [p for p in workers() if p.poll() is None]
+    two.session_state["search"].seen -= searching.GONE
+    until(three, "running")
+    assert process.wait(60) in (0, -15) and two.session_state["search"].state == "stopped"
+
 
 def test_a_failure_is_told_and_the_first_answer_stays(released: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(arguments: list[str], log: Path) -> subprocess.Popen:

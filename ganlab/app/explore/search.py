@@ -15,13 +15,14 @@ import numpy as np
 import streamlit as st
 
 from ganlab import export, jobs
-from ganlab.app.state import keep, runs_folder, workers
+from ganlab.app.state import keep, runs_folder
 from ganlab.found import FIRST, Found, load_found, nearest_samples
 from ganlab.render import Model
 from ganlab.worker import read_status
 
 MOST = max(2, (os.cpu_count() or 1) // 2)  # workers of all visitors that look at the same time
 PAUSE = 0.7  # seconds without a change after which a worker starts: a digit may have several strokes
+GONE = 15  # seconds without a look after which a visitor has left, and who waits gets the worker's place
 KEPT = 600  # seconds for which a folder stays after its worker's end
 LOG = "worker.log"
 State = Literal["waiting", "running", "done", "stopped", "failed"]
@@ -32,7 +33,8 @@ BUSY = ("waiting", "running")
 class Search:
     """How far the search for a picture uint8 (H, W, C) is; `look` brings it up to date.
 
-    share: from 0 to 1; doing: in words; error: why it failed; since: `time.monotonic()` at its beginning.
+    share: from 0 to 1; doing: in words; error: why it failed; since, seen: `time.monotonic()` at its beginning and at
+    the last look.
     """
 
     model: Model
@@ -40,6 +42,7 @@ class Search:
     image: np.ndarray
     found: Found
     since: float
+    seen: float = 0.0
     state: State = "waiting"
     share: float = 0.0
     doing: str = f"the nearest of {FIRST} random ones"
@@ -52,8 +55,9 @@ class Search:
 
     def look(self) -> None:
         """See what the worker has found meanwhile; start one when the picture has rested, and one is free."""
-        if self.state == "waiting" and time.monotonic() - self.since > PAUSE:
-            if num_running() < MOST:
+        self.seen = time.monotonic()
+        if self.state == "waiting" and self.seen - self.since > PAUSE:
+            if there_is_room():
                 self._start()
             else:
                 self.doing = "waiting until others have found theirs"
@@ -79,6 +83,7 @@ class Search:
             self.state, self.error = "failed", f"No worker could be started: {error}"
             return
         keep(self.process)
+        running().append(self)
         self.state = "running"
 
     def _follow(self) -> None:
@@ -119,9 +124,22 @@ def searches() -> Path:
     return runs_folder().resolve() / ".searches"
 
 
-def num_running() -> int:
-    """Workers of this app that look for pictures."""
-    return sum(p.poll() is None and isinstance(p.args, list) and "project" in p.args for p in workers())
+@st.cache_resource(show_spinner=False)
+def running() -> list[Search]:
+    """Searches of all visitors whose workers were alive when there was a look last."""
+    return []
+
+
+def there_is_room() -> bool:
+    """Whether one more worker may start. Where none may, those end that nobody watches any more."""
+    alive = [search for search in running() if search.process is not None and search.process.poll() is None]
+    running()[:] = alive
+    if len(alive) < MOST:
+        return True
+    for search in alive:
+        if time.monotonic() - search.seen > GONE:
+            search.stop()
+    return False
 
 
 def sweep() -> None:

@@ -36,6 +36,12 @@ def history(name: str) -> list[Path]:
     return sorted((file for file in files if file.stem.isdecimal()), key=lambda file: int(file.stem))
 
 
+def snapshots(name: str) -> dict[int, Path]:
+    """The generator files of a released name or a run directory by their step, first steps first."""
+    files = history(name) if name in released() else RunDir(name).snapshots()
+    return {int(file.stem): file for file in files}
+
+
 def find(model: str | Path) -> Path:
     """The generator file of a model: a released name, a run directory, RUN@STEP, RUN@best, or the file
     itself.
@@ -62,18 +68,18 @@ def find(model: str | Path) -> Path:
             f"No model is called {text!r}: it is no released name ({', '.join(released()) or 'none'}) and "
             f"no run directory.{hint}"
         )
-    snapshots = {int(file.stem): file for file in run.snapshots()}
-    if not snapshots:
+    there = {int(file.stem): file for file in run.snapshots()}
+    if not there:
         raise WeightsError(f"{run.path} has no snapshot yet. The first comes a moment after the training starts.")
     if wanted is None:
-        return snapshots[max(snapshots)]
+        return there[max(there)]
     if wanted == "best":
         if (best := run.best_step()) is None:
             raise WeightsError(f"{run.path} has no score yet. Train with --score to have its snapshots compared.")
         wanted = str(best)
-    if int(wanted) not in snapshots:
-        raise WeightsError(f"{run.path} has no snapshot of step {wanted}. There are: {_listed(sorted(snapshots))}.")
-    return snapshots[int(wanted)]
+    if int(wanted) not in there:
+        raise WeightsError(f"{run.path} has no snapshot of step {wanted}. There are: {_listed(sorted(there))}.")
+    return there[int(wanted)]
 
 
 def find_discriminator(model: str | Path) -> Path:
@@ -114,7 +120,7 @@ def load_judge(model: str | Path) -> Judge:
 
 
 def _of_history(name: str, step: str) -> Path:
-    steps = {int(file.stem): file for file in history(name)}
+    steps = snapshots(name)
     if step == "best":
         raise WeightsError(f"{name} is released: {name} alone is its chosen snapshot.")
     if int(step) not in steps:

@@ -44,6 +44,15 @@ class Direction:
     evidence: Mapping[str, float] | None = None
 
 
+def all_directions(model: Model, label: str | None = None) -> list[Direction]:
+    """All that can be found without being taught: named ones, and the principal ones of both kinds."""
+    return [
+        *named_directions(model, label=label),
+        *principal_directions(model, "features", label=label),
+        *principal_directions(model, "picture", label=label),
+    ]
+
+
 def move(z: ArrayLike, steps: Iterable[tuple[Direction, float]]) -> np.ndarray:
     """z (..., latent_dim) moved by an amount along each direction, float32. Amounts of one direction add up."""
     z = np.asarray(z, np.float64)

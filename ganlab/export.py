@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from ganlab.errors import ConfigError, RunError
 from ganlab.files import write_atomic
+from ganlab.render import strip, upscale
 
 Frame = TypeVar("Frame")  # a picture, or its file
+Progress = Callable[[float], object]  # hears how far it is, from 0 to 1
 HOLD = 2.0  # seconds that the last picture of a timelapse stays
+FILMS = (".gif", ".mp4")
+FPS = (1, 50)
+MAX_MILLIONS = 1_000  # of pixels, of all frames of a film together: a GIF takes a byte for each while it is made
+H264 = {"crf": "10", "preset": "faster"}  # levels differ by one or two
 
 
 def png_bytes(image: np.ndarray) -> bytes:
@@ -22,6 +31,26 @@ def png_bytes(image: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     _pillow(image).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def film_bytes(
+    kind: str,
+    frames: np.ndarray,
+    fps: float = 20,
+    *,
+    scale: int = 4,
+    bounce: bool = True,
+    hold: float | None = None,
+    progress: Progress | None = None,
+) -> bytes:
+    """Frames, uint8 (N, H, W, C), as a film: .gif or .mp4; see `gif_bytes` and `mp4_bytes`. `progress`: hears how far.
+
+    Raises ConfigError for another kind, and as they do.
+    """
+    if kind not in FILMS:
+        raise ConfigError(f"A film is a {' or a '.join(FILMS)}, not {kind or 'a file without an extension'}.")
+    make = gif_bytes if kind == ".gif" else mp4_bytes
+    return make(frames, fps, scale=scale, bounce=bounce, hold=hold, progress=progress)
 
 
 def gif_bytes(
@@ -32,27 +61,67 @@ def gif_bytes(
     scale: int = 4,
     bounce: bool = True,
     hold: float | None = None,
+    progress: Progress | None = None,
 ) -> bytes:
     """Frames, uint8 (N, H, W, C), as a GIF, each pixel `scale` wide; with `bounce` it runs there and back.
 
     `loop`: for ever instead of once. `hold`: seconds that the last frame stays, instead of 1 / fps. Grey is exact; each
     colour frame has the 256 colours that suit it best. GIF counts in hundredths of a second, so single frames last one
     more or less and the total is right. Frames that equal the one before are stored once, with their times added up.
-    Raises ConfigError for no frames, or a rate that browsers do not play.
+    Raises ConfigError for no frames, a rate that browsers do not play, or a film too large to be held in memory.
     """
-    if len(frames) < 1 or not 1 <= fps <= 50:
-        raise ConfigError(f"A GIF needs a frame at least and 1 to 50 frames a second; got {len(frames)} and {fps:g}.")
-    first, *others = [_indexed(frame, scale) for frame in frames]
-    if bounce:
-        others += others[-2::-1]
+    _check_film(frames, fps, scale)
+    indexed = [_indexed(frame, scale) for frame in _counted(list(frames), progress, 0, 0.5)]
+    first, *others = [indexed[i] for i in _order(len(frames), bounce)]
     ends = [round(100 * i / fps) for i in range(len(others) + 2)]
     durations = [10 * (end - start) for start, end in zip(ends, ends[1:], strict=False)]
     if hold is not None:
         durations[-1] = 10 * round(100 * hold)
     buffer = io.BytesIO()
-    forever = {"loop": 0} if loop else {}
-    first.save(buffer, "GIF", save_all=True, append_images=others, duration=durations, **forever)
+    options = {"optimize": False, **({"loop": 0} if loop else {})}  # all grey frames share one palette then
+    rest = _counted(others, progress, 0.5, 1)
+    first.save(buffer, "GIF", save_all=True, append_images=rest, duration=durations, **options)
     return buffer.getvalue()
+
+
+def mp4_bytes(
+    frames: np.ndarray,
+    fps: float = 20,
+    *,
+    scale: int = 4,
+    bounce: bool = True,
+    hold: float | None = None,
+    progress: Progress | None = None,
+) -> bytes:
+    """Frames, uint8 (N, H, W, C), as an MP4 (H.264), which every browser and telephone plays; arguments as of
+    `gif_bytes`, but that it plays once.
+
+    Nearly exact, also in colour where `scale` is even: H.264 keeps one colour for two by two pixels. Where a side is
+    odd, its last row or column is there twice. Raises ConfigError as `gif_bytes`, and where the package av is missing.
+    """
+    _check_film(frames, fps, scale)
+    if not has_mp4():
+        raise ConfigError("MP4 needs one package more: pip install av. A GIF needs none.")
+    import av  # an extra, and 100 MB
+
+    order = _order(len(frames), bounce)
+    order += order[-1:] * (round((hold or 0) * fps) - 1)
+    height, width = (side * scale for side in frames.shape[1:3])
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as file:
+        stream = file.add_stream("libx264", Fraction(fps).limit_denominator(1000), options=H264)
+        stream.height, stream.width, stream.pix_fmt = height + height % 2, width + width % 2, "yuv420p"
+        for tag in ("color_primaries", "color_trc", "colorspace"):
+            setattr(stream.codec_context, tag, 1)  # BT.709: else players guess
+        for i in _counted(order, progress, 0, 1):
+            file.mux(stream.encode(_video_frame(frames[i], scale)))
+        file.mux(stream.encode(None))
+    return buffer.getvalue()
+
+
+def has_mp4() -> bool:
+    """Whether films can be MP4s here."""
+    return importlib.util.find_spec("av") is not None
 
 
 def save_image(path: Path, image: np.ndarray) -> None:
@@ -61,12 +130,19 @@ def save_image(path: Path, image: np.ndarray) -> None:
     write_atomic(path, png_bytes(image))
 
 
-def save_timelapse(path: Path, files: Sequence[Path], fps: float = 12, scale: int = 1, max_frames: int = 200) -> None:
-    """Write pictures of one size, PNG files in their order, as a GIF, atomically; the last one stays for two seconds.
+def save_timelapse(
+    path: Path,
+    files: Sequence[Path],
+    fps: float = 12,
+    scale: int = 1,
+    max_frames: int = 200,
+    progress: Progress | None = None,
+) -> None:
+    """Write pictures of one size, PNG files in their order, as a film, atomically; the last one stays for two seconds.
 
     See `save_film`. Raises RunError that names a file that is damaged, or of another size than the first.
     """
-    files = _thinned(files, max_frames)
+    files = thinned(files, max_frames)
     frames = [_read_png(file) for file in files]
     for file, frame in zip(files, frames, strict=True):
         if frame.shape != frames[0].shape:
@@ -74,23 +150,35 @@ def save_timelapse(path: Path, files: Sequence[Path], fps: float = 12, scale: in
                 f"{file} is {frame.shape}, and {files[0]} is {frames[0].shape} (height, width, channels): a film needs "
                 "pictures of one size. Delete those that do not belong to it."
             )
-    save_film(path, frames, fps, scale, max_frames)
+    save_film(path, frames, fps, scale, max_frames, progress)
 
 
-def save_film(path: Path, frames: Sequence[np.ndarray], fps: float = 12, scale: int = 1, max_frames: int = 200) -> None:
-    """Write frames, uint8 (H, W, C) of one size, as a GIF, atomically; the last one stays for two seconds.
+def save_film(
+    path: Path,
+    frames: Sequence[np.ndarray],
+    fps: float = 12,
+    scale: int = 1,
+    max_frames: int = 200,
+    progress: Progress | None = None,
+) -> None:
+    """Write frames, uint8 (H, W, C) of one size, atomically: as a GIF or an MP4, of which the last one stays for two
+    seconds; or side by side, as a PNG.
 
     Of more than `max_frames` it shows so many, spread evenly over the list, the first and the last among them.
     Raises ConfigError for another extension, no frames, or numbers out of range.
     """
-    _expect_suffix(path, ".gif")
+    _expect_suffix(path, *FILMS, ".png")
     if not 1 <= scale <= 16 or max_frames < 2:
         raise ConfigError(f"scale must be from 1 to 16 and max-frames 2 at least; got {scale} and {max_frames}.")
-    shown = np.array(_thinned(frames, max_frames))
-    write_atomic(path, gif_bytes(shown, fps, scale=scale, bounce=False, hold=HOLD))
+    shown = np.array(thinned(frames, max_frames))
+    if path.suffix.lower() == ".png":
+        save_image(path, upscale(strip(shown), scale))
+        return
+    film = film_bytes(path.suffix.lower(), shown, fps, scale=scale, bounce=False, hold=HOLD, progress=progress)
+    write_atomic(path, film)
 
 
-def _thinned(frames: Sequence[Frame], most: int) -> list[Frame]:
+def thinned(frames: Sequence[Frame], most: int) -> list[Frame]:
     """At most so many, evenly, both ends among them."""
     if len(frames) <= most:
         return list(frames)
@@ -111,9 +199,33 @@ def save_npz(path: Path, images: np.ndarray, labels: np.ndarray | None = None) -
     write_atomic(path, buffer.getvalue())
 
 
-def _expect_suffix(path: Path, suffix: str) -> None:
-    if path.suffix.lower() != suffix:
-        raise ConfigError(f"{path}: pictures are written as .png, arrays as .npz, films as .gif; here {suffix}.")
+def _expect_suffix(path: Path, *suffixes: str) -> None:
+    if path.suffix.lower() not in suffixes:
+        here = " or ".join(suffixes)
+        raise ConfigError(f"{path}: pictures are written as .png, arrays as .npz, films as .gif or .mp4; here {here}.")
+
+
+def _check_film(frames: np.ndarray, fps: float, scale: int) -> None:
+    if len(frames) < 1 or not FPS[0] <= fps <= FPS[1]:
+        raise ConfigError(f"A film needs a frame at least and 1 to 50 frames a second; got {len(frames)} and {fps:g}.")
+    if (millions := math.prod(frames.shape[:3]) * scale**2 / 1e6) > MAX_MILLIONS:
+        raise ConfigError(
+            f"That film would have {millions:,.0f} million pixels, {MAX_MILLIONS:,} at most: take a smaller scale or "
+            "fewer pictures."
+        )
+
+
+def _order(num: int, bounce: bool) -> list[int]:
+    """Frames in the order in which they play; there and back, neither end is there twice."""
+    return [*range(num), *(range(num - 2, 0, -1) if bounce else ())]
+
+
+def _counted(items: Sequence[Frame], progress: Progress | None, start: float, end: float) -> Iterator[Frame]:
+    """The items; after each, `progress` hears how far from start to end they are."""
+    for i, item in enumerate(items):
+        yield item
+        if progress is not None:
+            progress(start + (end - start) * (i + 1) / len(items))
 
 
 def _read_png(path: Path) -> np.ndarray:
@@ -137,3 +249,14 @@ def _indexed(frame: np.ndarray, scale: int) -> Image.Image:
     if image.mode == "RGB":
         image = image.quantize(256, dither=Image.Dither.NONE)
     return image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
+
+
+def _video_frame(frame: np.ndarray, scale: int) -> Any:
+    """A frame for `av`, in the colours of H.264, with even sides."""
+    from av import VideoFrame
+
+    pixels = upscale(np.broadcast_to(frame, (*frame.shape[:2], 3)), scale)
+    height, width, _ = pixels.shape
+    pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
+    image = VideoFrame.from_ndarray(pixels, "rgb24")
+    return image.reformat(format="yuv420p", dst_colorspace="ITU709", interpolation="AREA")

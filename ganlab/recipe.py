@@ -34,6 +34,7 @@ from ganlab import latent
 from ganlab.errors import ConfigError
 
 VERSION = "1"
+VIEW = "view"
 SAFE = ",:@*/"  # besides letters, digits and _.-~: characters that a link's query may hold as they are
 MAX_SEED = 2**63 - 1
 MAX_NUM = 1000
@@ -148,7 +149,8 @@ KEYS = ("v", "model", "step", "show", "at", "class", "truncation", "num", "close
 
 
 def parse(text: str) -> Recipe:
-    """The recipe that a text or a whole link holds. Raises ConfigError that says what of it is wrong."""
+    """The recipe that a text or a whole link holds; the view in which a page opens it is no part of it. Raises
+    ConfigError that says what of it is wrong."""
     query = text.strip().rpartition("?")[2]
     pairs = []
     for part in filter(None, query.split("&")):
@@ -158,7 +160,7 @@ def parse(text: str) -> Recipe:
     keys = [key for key, _ in pairs]
     if twice := next((key for key in keys if keys.count(key) > 1), None):
         raise ConfigError(f"{twice!r} is in the recipe more than once.")
-    return from_query(dict(pairs))
+    return from_query({key: value for key, value in pairs if key != VIEW})
 
 
 def from_query(query: Mapping[str, str]) -> Recipe:

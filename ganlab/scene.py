@@ -58,17 +58,32 @@ def pictures(recipe: Recipe, model: Model, saved: Mapping[str, Direction] | None
 
 
 def save_scene(
-    path: Path, points: Scene, model: Model, *, scale: int = 1, fps: float = 20, closed: bool = False
+    path: Path,
+    points: Scene,
+    model: Model,
+    *,
+    scale: int = 1,
+    fps: float = 20,
+    closed: bool = False,
+    progress: export.Progress | None = None,
 ) -> None:
     """Write what a recipe shows, atomically; its extension says as what. See `scene_bytes`."""
-    write_atomic(path, scene_bytes(path.suffix, points, model, scale=scale, fps=fps, closed=closed))
+    content = scene_bytes(path.suffix, points, model, scale=scale, fps=fps, closed=closed, progress=progress)
+    write_atomic(path, content)
 
 
 def scene_bytes(
-    kind: str, points: Scene, model: Model, *, scale: int = 1, fps: float = 20, closed: bool = False
+    kind: str,
+    points: Scene,
+    model: Model,
+    *,
+    scale: int = 1,
+    fps: float = 20,
+    closed: bool = False,
+    progress: export.Progress | None = None,
 ) -> bytes:
-    """What a recipe shows as a file, each pixel `scale` wide: .png (pictures in their rows), .gif (one after another;
-    there and back unless `closed`), or .npy (z, float32).
+    """What a recipe shows as a file, each pixel `scale` wide: .png (pictures in their rows), .gif or .mp4 (one after
+    another; there and back unless `closed`), or .npy (z, float32). `progress`: hears of a film how far it is.
 
     Raises ConfigError for another kind, or a scale out of range.
     """
@@ -79,11 +94,13 @@ def scene_bytes(
         buffer = io.BytesIO()
         np.save(buffer, points.z)
         return buffer.getvalue()
-    if kind not in (".png", ".gif"):
-        raise ConfigError(f"A recipe is drawn as .png, .gif, or .npy (its z), not as {kind or 'a file without any'}.")
+    if kind not in (".png", *export.FILMS):
+        raise ConfigError(
+            f"A recipe is drawn as .png, .gif, .mp4, or .npy (its z), not as {kind or 'a file without any'}."
+        )
     images = model.generate(points.z, points.y)
-    if kind == ".gif":
-        return export.gif_bytes(images, fps, scale=scale, bounce=not closed)
+    if kind != ".png":
+        return export.film_bytes(kind, images, fps, scale=scale, bounce=not closed, progress=progress)
     return export.png_bytes(render.upscale(render.grid(images, points.columns), scale))
 
 

@@ -1,9 +1,10 @@
 """Make a released model of a finished run: `python -m tools.release RUN --name NAME`.
 
 Writes checkpoints/NAME: generator.safetensors (the averaged generator, fp16), discriminator.safetensors, config.json,
-card.json, samples.png, history/ (snapshots along the training), and evaluations/: how good it is, for those who have
-not the data. And docs/models/NAME.png: how it was trained; and docs/models.md, of all cards. NAME is a preset, and the
-run must be of it. Without RUN the evaluation and all that follows from the files are made anew.
+card.json, samples.png, directions.safetensors, history/ (snapshots along the training), and evaluations/: how good it
+is, for those who have not the data. And docs/models/NAME.png: how it was trained; and docs/models.md, of all cards.
+NAME is a preset, and the run must be of it. Without RUN the evaluation and all that follows from the files are made
+anew.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ import numpy as np
 from ganlab import catalog, export, plots, render
 from ganlab.config import Config, changed, to_dict
 from ganlab.data import DATASETS
+from ganlab.directions import all_directions, save_directions
 from ganlab.errors import ConfigError, GanlabError, RunError
 from ganlab.evaluate.measure import evaluate
-from ganlab.evaluate.report import Report
+from ganlab.evaluate.report import Report, to_json
 from ganlab.files import write_atomic
 from ganlab.presets import preset
 from ganlab.rundir import RunDir
@@ -57,7 +59,9 @@ def release(run: RunDir, name: str, at: str = "best", num_history: int = NUM_HIS
         shutil.copyfile(snapshots[i], folder / "history" / snapshots[i].name)
     write_atomic(folder / "config.json", _json(to_dict(run.read_config())))
     write_atomic(folder / "card.json", _json({**facts, "weaknesses": card.weaknesses(name)}))
-    export.save_image(folder / "samples.png", render.grid(catalog.load(name).sample(64)))
+    model = catalog.load(name)
+    export.save_image(folder / "samples.png", render.grid(model.sample(64)))
+    save_directions(folder / "directions.safetensors", all_directions(model), model)
     plots.save_training(DOCS / "models" / f"{name}.png", run, step)
     return folder
 
@@ -68,7 +72,9 @@ def measure(name: str) -> Report:
     report = evaluate(catalog.load(name))
     if report.folder.parent != kept:
         shutil.rmtree(kept, ignore_errors=True)
-        write_atomic(kept / report.folder.name / "result.json", (report.folder / "result.json").read_bytes())
+        result = json.loads((report.folder / "result.json").read_text())
+        result["model"]["name"] = name  # the same file may have been evaluated as a run's
+        write_atomic(kept / report.folder.name / "result.json", to_json(result))
         write_atomic(kept / report.folder.name / "pictures.npz", with_one_neighbour(report.pictures()))
     return report
 

@@ -105,7 +105,8 @@ def segments(
 
 
 def choose_model(names: list[str], default: str) -> str:
-    """A field for the model, and for a run the step: the name to open, a released model or RUN@STEP."""
+    """A field for the model, and the step of one with snapshots: the name to open, a released one, NAME@STEP or
+    RUN@STEP."""
     with st.container(gap="xsmall"):
         with st.container(horizontal=True):
             name = st.selectbox(
@@ -118,26 +119,26 @@ def choose_model(names: list[str], default: str) -> str:
             )
             assert name is not None  # there is an option, and it can't be cleared
             run = None if name in catalog.released() else RunDir(name)
-            step, is_newest = _choose_step(run) if run else ("", False)
+            steps = steps_of(name)
+            step, is_newest = _choose_step(steps) if run or steps else ("", True)
         if run is None:
             if title := _card_title(name):
                 st.caption(title)
-            return name
+            return name if is_newest else f"{name}@{step}"
         if is_newest and is_alive(run):
             _follow(run, step)
         return f"{name}@{step}"
 
 
-def _choose_step(run: RunDir) -> tuple[str, bool]:
-    """The step of one of a run's snapshots, and whether the newest was asked for."""
-    steps = steps_of(run)
+def _choose_step(steps: list[str]) -> tuple[str, bool]:
+    """The step of one of the snapshots, and whether the newest was asked for."""
     step = st.selectbox(
         "Step",
         ["Newest", *steps],
         key="step",
         bind="query-params",
         width=140,
-        help="A run keeps a snapshot of its generator every so often: go back and see how it learnt.",
+        help="Snapshots of the generator on its way: go back and see how it learnt. The view Time has all of them.",
     )
     return (steps[0], True) if step == "Newest" and steps else (str(step), False)
 
@@ -146,13 +147,13 @@ def _choose_step(run: RunDir) -> tuple[str, bool]:
 def _follow(run: RunDir, shown: str) -> None:
     """Look every two seconds whether a live run has a newer snapshot, and draw the page anew if so."""
     st.badge("In training: newer pictures appear by themselves", icon=":material/sync:", color="green")
-    if steps_of(run)[:1] != [shown] or not is_alive(run):
+    if steps_of(str(run.path))[:1] != [shown] or not is_alive(run):
         st.rerun()
 
 
-def steps_of(run: RunDir) -> list[str]:
-    """Steps of which there is a snapshot, newest first."""
-    return [str(int(file.stem)) for file in reversed(run.snapshots())]
+def steps_of(name: str) -> list[str]:
+    """Steps of which a released model or a run has a snapshot, newest first."""
+    return [str(step) for step in reversed(catalog.snapshots(name))]
 
 
 def _card_title(name: str) -> str:
@@ -221,11 +222,11 @@ def link_popover(query: Mapping[str, str]) -> None:
         st.code(f"{here}/?{urlencode(query, quote_via=quote, safe='/')}", language=None, wrap_lines=True, width=CODE)
 
 
-def code_popover(command: str | None, python: str) -> None:
-    """A button that offers the command and the Python lines that make the same picture files."""
+def code_popover(commands: Sequence[str], python: str) -> None:
+    """A button that offers the commands and the Python lines that make the same picture files."""
     with st.popover("Reproduce", icon=":material/terminal:", help="The same pictures without this page"):
-        if command:
-            st.markdown("On the command line")
+        st.markdown("On the command line")
+        for command in filter(None, commands):
             st.code(command, language="bash", wrap_lines=True, width=CODE)
         st.markdown("In Python")
         st.code(python, language="python", wrap_lines=True, width=CODE)
@@ -241,7 +242,9 @@ def link_to_explore(name: str, step: int | None = None) -> None:
 
 
 def link_to_measure(name: str) -> None:
-    """A link to Measure with this model chosen."""
+    """A link to Measure with this model chosen: there, one that is released is what it is at its end."""
+    released = name.partition("@")[0]
+    name = released if released in catalog.released() else name
 
     def measure() -> None:  # imported when it is opened: it takes pandas and Altair
         from ganlab.app.pages import measure

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from ganlab.errors import GanlabError, RunError, WeightsError
+from ganlab.errors import GanlabError, RunError
 from ganlab.rundir import RunDir, list_runs
 
 ModelArgument = Annotated[
@@ -52,7 +54,7 @@ def sample_command(argv: list[str], started: float) -> None:
 
 
 def interpolate_command(argv: list[str], started: float) -> None:
-    """Walk from one picture to another: a GIF, or a strip as PNG."""
+    """Walk from one picture to another: a GIF, an MP4, or a strip as PNG."""
 
     def interpolate(
         model: tyro.conf.Positional[ModelArgument],
@@ -64,15 +66,15 @@ def interpolate_command(argv: list[str], started: float) -> None:
         fps: int = 20,
         out: Path = Path("walk.gif"),
     ) -> None:
-        """Walk from one picture to another: a GIF, or a strip as PNG.
+        """Walk from one picture to another: a GIF, an MP4, or a strip as PNG.
 
         Args:
             from_: Seed of the first picture.
             to: Seed of the last picture.
             path: Along the sphere (slerp) or straight through (lerp).
             frames: Pictures on the way, both ends included.
-            fps: Frames a second of the GIF.
-            out: A .gif, or a .png (a strip).
+            fps: Frames a second of the film.
+            out: A .gif, a .mp4 (with the package av), or a .png (a strip).
         """
         from ganlab import catalog, export, latent, render
         from ganlab.files import write_atomic
@@ -81,8 +83,10 @@ def interpolate_command(argv: list[str], started: float) -> None:
         label = opened.labels_of([from_], class_)  # one class all the way
         z = latent.path(opened.z([from_, to]), frames, path)
         pictures = opened.generate(z, None if label is None else label.repeat(frames))
-        if out.suffix.lower() == ".gif":
-            write_atomic(out, export.gif_bytes(pictures, fps=fps))
+        if (kind := out.suffix.lower()) in export.FILMS:
+            with _progress("Encoding") as progress:
+                film = export.film_bytes(kind, pictures, fps, progress=progress)
+            write_atomic(out, film)
         else:
             export.save_image(out, render.strip(pictures))
         print(out)
@@ -103,65 +107,86 @@ def render_command(argv: list[str], started: float) -> None:
 
         Args:
             recipe: Such as "model=mnist-dcgan&show=slerp&at=1,2"; or the whole link.
-            out: A .png, a .gif (one picture after another), or a .npy (z, N x latent_dim).
+            out: A .png, a .gif or a .mp4 (one picture after another; .mp4 with the package av), or a .npy (z, N x
+                latent_dim).
             scale: Width of a pixel.
-            fps: Pictures a second of a GIF.
+            fps: Pictures a second of a film.
         """
         from ganlab import catalog
-        from ganlab.directions import load_directions
         from ganlab.recipe import parse
-        from ganlab.scene import save_scene, scene
+        from ganlab.scene import save_scene
+        from ganlab.timelapse import points_of
 
         wanted = parse(recipe)
-        model, kept = catalog.load(wanted.source), catalog.beside(wanted.source, "directions.safetensors")
-        saved = load_directions(kept, model).directions if kept.is_file() else []
-        points = scene(wanted, model, {direction.name: direction for direction in saved})
-        save_scene(out, points, model, scale=scale, fps=fps, closed=wanted.closed)
+        model = catalog.load(wanted.source)
+        points = points_of(wanted, model)
+        with _progress("Encoding") as progress:
+            save_scene(out, points, model, scale=scale, fps=fps, closed=wanted.closed, progress=progress)
         print(out)
 
     tyro.cli(render, args=argv, prog="python -m ganlab render")
 
 
 def timelapse_command(argv: list[str], started: float) -> None:
-    """Show how a run or a released model learnt: the same noise over time, as a GIF."""
+    """Show how a run or a released model learnt: the same noise over time, as a film."""
 
     def timelapse(
-        run: Annotated[Path, tyro.conf.Positional],
+        what: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN|RECIPE")],
         out: Path = Path("progress.gif"),
         fps: float | None = None,
         scale: int = 1,
         max_frames: int = 200,
     ) -> None:
-        """Show how a run or a released model learnt: the same noise over time, as a GIF.
+        """Show how a run or a released model learnt: the same noise over time, as a film.
 
         Args:
-            run: The run directory, of which it shows the sample grids; or a released name: seeds 0 to 63 over its
-                history.
-            out: A .gif.
-            fps: Grids a second; else 12, and 3 of a released model. The last one stays for two seconds.
+            what: The run directory, of which it shows the sample grids; a released name: seeds 0 to 63 over its
+                history; or a recipe such as "model=runs/a&show=slerp&at=1,2&num=8", or a whole link: what it shows,
+                drawn by each snapshot of its model.
+            out: A .gif, a .mp4 (with the package av), or a .png (side by side).
+            fps: Frames a second; else 12 of sample grids, and 3 of snapshots. The last one stays for two seconds.
             scale: Width of a pixel.
-            max_frames: Of more grids than this, it shows so many, the first and the last among them.
+            max_frames: Of more frames than this, it shows so many, the first and the last among them.
         """
-        from ganlab import catalog, export, render
+        from ganlab import catalog, export
 
-        if str(run) in catalog.released():
-            files = catalog.history(str(run))
-            if not files:
-                raise WeightsError(
-                    f"{run} was released without a history: there is nothing to show but `sample {run}`."
-                )
-            frames = [render.grid(render.load_model(file).sample(64)) for file in files]
-            export.save_film(out, frames, 3 if fps is None else fps, scale, max_frames)
+        if what in catalog.released() or ("model=" in what and not RunDir(what).exists):
+            _film_of_snapshots(what, out, 3 if fps is None else fps, scale, max_frames)
             print(out)
             return
-        files = RunDir(run).samples()
+        files = RunDir(what).samples()
         if not files:
-            there = "has no sample grids yet" if RunDir(run).exists else "holds no run: there is no config.yaml in it"
-            raise RunError(f"{run} {there}.")
-        export.save_timelapse(out, files, 12 if fps is None else fps, scale, max_frames)
+            there = "has no sample grids yet" if RunDir(what).exists else "holds no run: there is no config.yaml in it"
+            raise RunError(f"{what} {there}.")
+        with _progress("Encoding") as progress:
+            export.save_timelapse(out, files, 12 if fps is None else fps, scale, max_frames, progress)
         print(out)
 
     tyro.cli(timelapse, args=argv, prog="python -m ganlab timelapse")
+
+
+def _film_of_snapshots(what: str, out: Path, fps: float, scale: int, max_frames: int) -> None:
+    """A released name or a recipe over the training of its model."""
+    from ganlab import export
+    from ganlab.recipe import Anchor, Recipe, parse
+    from ganlab.timelapse import frames, points_of, snapshots_of
+
+    shown = parse(what) if "model=" in what else Recipe(what, tuple(Anchor(seed) for seed in range(64)))
+    files = export.thinned(list(snapshots_of(shown).values()), max_frames)
+    with _progress("Drawing") as progress:
+        drawn = frames(points_of(shown), files, progress)
+    with _progress("Encoding") as progress:
+        export.save_film(out, list(drawn), fps, scale, max_frames, progress)
+
+
+@contextmanager
+def _progress(doing: str) -> Iterator[Callable[[float], None]]:
+    """A bar on a terminal, for what takes longer than a second; nothing elsewhere."""
+    from tqdm import tqdm
+
+    line = "{desc} {percentage:3.0f}% |{bar}| {elapsed}<{remaining}"
+    with tqdm(total=1.0, desc=doing, disable=None, leave=False, delay=1, bar_format=line) as bar:
+        yield lambda share: bar.update(share - bar.n)
 
 
 def plot_command(argv: list[str], started: float) -> None:

@@ -117,14 +117,12 @@ def directions_command(argv: list[str], started: float) -> None:
             out: A .safetensors to keep them in; directions.safetensors beside the model is where `render` looks.
         """
         from ganlab import catalog
-        from ganlab.directions import named_directions, principal_directions, save_directions
+        from ganlab.directions import all_directions, save_directions
 
         if out is not None and out.suffix != ".safetensors":
             raise ConfigError(f"{out}: directions are kept as .safetensors.")
         opened = catalog.load(model)
-        found = named_directions(opened, label=class_)
-        found += principal_directions(opened, "features", label=class_)
-        found += principal_directions(opened, "picture", label=class_)
+        found = all_directions(opened, class_)
         for direction in found:
             evidence = "  ".join(f"{name} {value:.3g}" for name, value in (direction.evidence or {}).items())
             print(f"{direction.name:<12} {evidence}")

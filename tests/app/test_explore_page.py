@@ -354,6 +354,7 @@ def test_the_command_draws_what_the_page_shows(
     monkeypatch.chdir(tmp_path)
     app = opened(**{"model": str(run.path), **params})  # its path holds a space
     commands = [code.value for code in app.code if code.value.startswith("python -m ganlab")]
+    commands = [command for command in commands if command.endswith(".png")]
     python = [code.value for code in app.code if "import ganlab" in code.value]
     model = catalog.load(params.get("model", str(run.path)))
     shown = sprites(app)

@@ -515,7 +515,7 @@ def test_interpolate_to_a_strip(released: Path) -> None:
         (["sample", "noise", "--out", "x.jpg"], "x.jpg"),
         (["sample", "noise", "--num", "0"], "picture"),
         (["sample", "noise", "--seed", "-1"], "seed"),
-        (["interpolate", "noise", "--out", "x.mp4"], "x.mp4"),
+        (["interpolate", "noise", "--out", "x.webm"], "x.webm"),
         (["interpolate", "noise", "--frames", "1"], "frames"),
         (["interpolate", "noise", "--fps", "0"], "frames a second"),
         (["interpolate", "noise", "--to", "-5"], "seed"),

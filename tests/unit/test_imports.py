@@ -39,6 +39,7 @@ LAW = {
     "directions": ["errors", "measurements", "program", "render", "weights"],
     "recipe": ["errors", "latent"],
     "scene": ["directions", "errors", "export", "files", "latent", "lattice", "recipe", "render"],
+    "timelapse": ["catalog", "directions", "errors", "export", "recipe", "render", "scene"],
     "path_facts": ["errors", "evaluate", "render"],
     "found": ["errors", "export", "files", "render"],
     "projection": ["evaluate", "found", "program", "render"],
@@ -70,8 +71,8 @@ LAW = {
     ],
     "app": [
         *["alarm", "browser_program", "catalog", "config", "data", "directions", "errors", "evaluate", "export"],
-        *["files", "fork", "found", "jobs", "judge", "latent", "lattice", "path_facts", "presets", "program", "recipe"],
-        *["render", "rundir", "scene", "weights", "worker", "onnx_graph"],
+        *["files", "fork", "found", "jobs", "judge", "latent", "lattice", "onnx_graph", "path_facts", "presets"],
+        *["program", "recipe", "render", "rundir", "scene", "timelapse", "weights", "worker"],
     ],
     "cli": ["config", "errors", "presets", "rundir"],  # at once; whatever a command needs, when it needs it
     "__main__": ["cli"],

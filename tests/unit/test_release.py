@@ -192,7 +192,7 @@ def test_the_card_says_how_it_was_made_and_chosen(tmp_path):
     parameters = (4 * 8 + 8) + (8 * 8 + 8) + (8 * 784 + 784)
     assert (said["parameters"], said["flops"]) == (parameters, 2 * (4 * 8 + 8 * 8 + 8 * 784))
     assert 0 < said["milliseconds"] < 1000
-    names = ["discriminator.safetensors", "generator.safetensors", "samples.png"]
+    names = ["directions.safetensors", "discriminator.safetensors", "generator.safetensors", "samples.png"]
     names += [f"history/{file.name}" for file in catalog.history("tiny")]
     assert sorted(said["files"]) == sorted(names)
     for name, facts in said["files"].items():

@@ -49,7 +49,13 @@ class Hand:
 
 def hand(name: str) -> Hand:
     """The hand of a model, as `catalog` names it. All snapshots of it share one: the same z at every step."""
-    return st.session_state.setdefault(f"hand of {name.rpartition('@')[0] or name}", Hand([Anchor(0)]))
+    return st.session_state.setdefault(f"hand of {base_of(name)}", Hand([Anchor(0)]))
+
+
+def base_of(name: str) -> str:
+    """A model's name without the step of a snapshot."""
+    base, _, step = name.rpartition("@")
+    return base if base and step.isdigit() else name
 
 
 def points(model: Model, anchors: Sequence[Anchor]) -> tuple[np.ndarray, np.ndarray | None]:

@@ -50,8 +50,7 @@ FACTS = {
 
 def interpolate(model: Model, name: str, picture: DeltaGenerator, controls: DeltaGenerator) -> None:
     asked = linked()
-    first = asked.anchors[: len(LETTERS)] if asked and len(asked.anchors) > 1 else (Anchor(1), Anchor(2))
-    kept, held = keys_of(model, "keys", first), hand(name)
+    kept, held = walk_keys(model), hand(name)
     with controls, st.container(border=True):
         about = "All pictures of one class, or each its own: then the class changes on the way too."
         label = widgets.choose_class(model, about, usual().get("class"))
@@ -72,6 +71,13 @@ def interpolate(model: Model, name: str, picture: DeltaGenerator, controls: Delt
     _charts(model, facts)
     if model.num_classes and not blend:
         _classes(model, name, kept)
+
+
+def walk_keys(model: Model) -> Keys:
+    """The key pictures of the walk, at first those of a link."""
+    asked = linked()
+    first = asked.anchors[: len(LETTERS)] if asked and len(asked.anchors) > 1 else (Anchor(1), Anchor(2))
+    return keys_of(model, "keys", first)
 
 
 def _strip(model: Model, name: str, walk: Recipe, held: Hand) -> PathFacts:

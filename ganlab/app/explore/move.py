@@ -15,6 +15,7 @@ from ganlab.app.components.latent_plane import Plane as Ground
 from ganlab.app.explore.hand import Hand, anchor_at, hand, points
 from ganlab.app.explore.keys import Keys, choose, keys_of
 from ganlab.app.explore.recipes import ENDLESS, THREE, linked, read_place, recipe, share, usual, write_place
+from ganlab.app.explore.save import Film
 from ganlab.app.explore.wall import choose_truncation
 from ganlab.app.widgets import MAX_SEED, download
 from ganlab.recipe import Anchor, Blend, Recipe
@@ -22,7 +23,7 @@ from ganlab.render import Model
 from ganlab.scene import scene
 
 KEY, STARTS = "latent_plane", "latent_plane_starts"
-WALK_FRAMES, WALK_FPS = 240, 20  # of a walk once around
+WALK_FRAMES = 240  # of a walk once around
 MAP = 9  # tiles along a side of a map as a file
 ABOUT_PLANE = (
     "Endless: noise at every crossing of a lattice, blended smoothly in between, as typical at every point. "
@@ -37,15 +38,12 @@ def move(model: Model, name: str, intro: DeltaGenerator, choice: DeltaGenerator)
     """The plane first; beneath it what kind of plane, and what leads here again."""
     intro.markdown("**Drag anywhere.** Every point of this endless plane is a picture, made while you look.")
     held, plane_place, controls = hand(name), st.container(), st.columns((5, 6), gap="large")
-    with controls[0]:
-        plane = widgets.segments("Plane", [ENDLESS, THREE], usual().get("plane", ENDLESS), "plane", help=ABOUT_PLANE)
-        truncation = choose_truncation() if plane == ENDLESS else 1.0
-        label = widgets.choose_class(model, ABOUT_CLASS, usual().get("class"))
+    shown = choose_plane(model, name, *controls)
     with controls[1]:
-        shown = _endless(model, name, label, truncation) if plane == ENDLESS else _through(model, name, label, held)
         files = st.container(horizontal=True)
-    ground, start = ground_of(shown, model), _start(Place() if plane == ENDLESS else MIDDLE)
+    ground, start = ground_of(shown, model), _start(middle_of(shown))
     with plane_place:
+        plane = ENDLESS if shown.show == "lattice" else THREE
         place = latent_plane(model, name.partition("@")[0], ground, start, f"{KEY}_{plane}")
     if place != start or "x" in st.query_params:
         st.query_params.update(write_place(place))
@@ -59,9 +57,25 @@ def move(model: Model, name: str, intro: DeltaGenerator, choice: DeltaGenerator)
             on_click=_take,
             args=(here, model, held),
         )
-        share(here, model, "picture", film=None)
+        share(here, model, "picture", film=_walk(here, model))
         download("Map", lambda: export.png_bytes(_map(here, model)), "map.png", "The tiles around it")
-        download("Walk", lambda: _walk(here, model), "walk.gif", "A film of the walk that begins here")
+
+
+def choose_plane(model: Model, name: str, left: DeltaGenerator, right: DeltaGenerator) -> Recipe:
+    """Fields for a plane: on the left what kind, on the right which. Its recipe, at no place yet."""
+    with left:
+        plane = widgets.segments("Plane", [ENDLESS, THREE], usual().get("plane", ENDLESS), "plane", help=ABOUT_PLANE)
+        truncation = choose_truncation() if plane == ENDLESS else 1.0
+        label = widgets.choose_class(model, ABOUT_CLASS, usual().get("class"))
+    with right:
+        if plane == ENDLESS:
+            return _endless(model, name, label, truncation)
+        return _through(model, name, label, hand(name))
+
+
+def middle_of(shown: Recipe) -> Place:
+    """Where a plane opens."""
+    return Place() if shown.show == "lattice" else MIDDLE
 
 
 def _endless(model: Model, name: str, label: str | None, truncation: float) -> Recipe:
@@ -114,13 +128,15 @@ def _map(here: Recipe, model: Model) -> np.ndarray:
     return render.grid(model.generate(z, y), columns)
 
 
-def _walk(here: Recipe, model: Model) -> bytes:
+def _walk(here: Recipe, model: Model) -> Film:
     """A film of the walk that begins here, once around, as the page plays it."""
-    ground = ground_of(here, model)
-    ways = lattice.along(lattice.walk(ground.seed), np.arange(WALK_FRAMES) / WALK_FRAMES) / here.zoom
-    return export.gif_bytes(
-        ground.pictures(model, here.x + ways[:, 0], here.y + ways[:, 1]), fps=WALK_FPS, bounce=False
-    )
+
+    def draw(progress: export.Progress) -> np.ndarray:
+        ground = ground_of(here, model)
+        ways = lattice.along(lattice.walk(ground.seed), np.arange(WALK_FRAMES) / WALK_FRAMES) / here.zoom
+        return ground.pictures(model, here.x + ways[:, 0], here.y + ways[:, 1])
+
+    return Film(f"walk {here}", draw, "A film of the walk that begins here, once around", bounce=False)
 
 
 def _next_plane(seed: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
@@ -12,17 +12,17 @@ from ganlab import catalog
 from ganlab.app import widgets
 from ganlab.app.components.latent_plane import Place
 from ganlab.app.explore.hand import Hand, anchor_at
-from ganlab.app.widgets import MAX_SEED, download
+from ganlab.app.explore.save import Film, film_of, save
+from ganlab.app.widgets import MAX_SEED
 from ganlab.directions import Direction, load_directions
 from ganlab.errors import ConfigError, GanlabError
 from ganlab.recipe import KEYS, Anchor, Recipe, from_query
 from ganlab.render import Model
-from ganlab.scene import scene, scene_bytes
+from ganlab.scene import scene
 
 ENDLESS, THREE = "Endless", "Through three"
 NUMBERS = (16, 36, 64, 100)  # pictures on a wall: squares
 FARTHEST = 1e6  # of a plane, where steps of the fourth digit still are steps
-SCALES = (1, 32)
 DIRECTIONS = "directions.safetensors"
 
 
@@ -36,10 +36,10 @@ def recipe(name: str, **values: Any) -> Recipe:
 
 
 def linked() -> Recipe | None:
-    """The recipe that the page's address holds; None if there is none that can be read."""
-    chosen = {"model": st.session_state.get("model", "")}  # Streamlit takes what is usual out of the address
+    """The recipe that the page's address holds; None if there is none that can be read. The address does not name the
+    model with which the page opens."""
     try:
-        return read_link({**chosen, **st.query_params.to_dict()})
+        return read_link({"model": st.session_state.get("model", ""), **st.query_params.to_dict()})
     except ConfigError:
         return None
 
@@ -109,34 +109,19 @@ def saved(name: str, model: Model) -> dict[str, Direction]:
 # --- to files and links ----------------------------------------------------------------------------------------------
 
 
-def share(shown: Recipe, model: Model, file: str, *, film: Recipe | None = None) -> None:
-    """Buttons for what is shown: as files called `file`, as a link, as a command. `film`: what of it may move."""
-    save(shown, model, file, film=film)
-    query = shown.query()
+def share(shown: Recipe, model: Model, file: str, *, film: Recipe | Film | None = None, view: str = "") -> None:
+    """Buttons for what is shown: as files called `file`, as a link, as a command. `film`: what of it may move. `view`:
+    the one that the link opens, where the recipe alone does not say it."""
+    directions = saved(shown.source, model)
+    if isinstance(film, Recipe):
+        film = film_of(film, scene(film, model, directions), model, file)
+    save(scene(shown, model, directions), model, file, film)
+    query = {**({"view": view} if view else {}), **shown.query()}
     widgets.link_popover(query)
     link_text = str(shown)
     widgets.code_popover(
-        f"python -m ganlab render {shlex.quote(link_text)} --out {file}.png",
+        [f"python -m ganlab render {shlex.quote(link_text)} --out {file}.png", *([film.command] if film else [])],
         "import ganlab\nfrom ganlab.recipe import parse\nfrom ganlab.scene import pictures\n\n"
         f"recipe = parse({link_text!r})\n"
         "images = pictures(recipe, ganlab.load(recipe.source))  # uint8 (N, height, width, channels)",
     )
-
-
-def save(shown: Recipe, model: Model, file: str, *, film: Recipe | None = None) -> None:
-    """A button that offers files: pictures, a film, the points themselves."""
-    with st.popover("Save", icon=":material/download:", help="Pictures, a film, or the numbers behind them"):
-        about = "Every pixel becomes a square of so many."
-        scale = int(st.number_input("Size of a pixel", *SCALES, 4, key=f"scale of {file}", help=about))
-
-        directions = saved(shown.source, model)
-
-        def content(what: Recipe, kind: str) -> Callable[[], bytes]:
-            return lambda: scene_bytes(kind, scene(what, model, directions), model, scale=scale, closed=what.closed)
-
-        with st.container(horizontal=True):
-            download("PNG", content(shown, ".png"), f"{file}.png", key=f"png of {file}")
-            if film:
-                download("GIF", content(film, ".gif"), f"{file}.gif", "A film", key=f"gif of {file}")
-            about = "The points in latent space, for numpy: float32, a row for each picture"
-            download("z", content(shown, ".npy"), f"{file}.npy", about, key=f"z of {file}")

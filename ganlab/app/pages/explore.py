@@ -9,25 +9,24 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from ganlab import catalog
 from ganlab.app import card, widgets
-from ganlab.app.explore.hand import hand
+from ganlab.app.explore.hand import base_of, hand
 from ganlab.app.explore.interpolate import FRAMES, interpolate
 from ganlab.app.explore.move import leave, move
 from ganlab.app.explore.panel import panel
 from ganlab.app.explore.project import project
 from ganlab.app.explore.recipes import ENDLESS, NUMBERS, THREE, into_hand, read_link, read_place, usual
+from ganlab.app.explore.time import TIME, over_time
 from ganlab.app.explore.wall import TRUNCATION, wall
 from ganlab.app.state import model_names, open_model, runs
 from ganlab.app.widgets import MAX_SEED
 from ganlab.errors import GanlabError
 from ganlab.render import Model
-from ganlab.rundir import RunDir
 
 FULL = 1040  # width of the page
 SPLIT = (14, 11)  # picture, controls
 OPENS_WITH = "mnist-sn"
-VIEWS = {"Move": move, "Wall": wall, "Interpolate": interpolate, "Project": project}
+VIEWS = {"Move": move, "Wall": wall, "Interpolate": interpolate, TIME: over_time, "Project": project}
 
 
 def page() -> None:
@@ -55,7 +54,7 @@ def page() -> None:
         with head:
             widgets.model_facts(model, name)
         _look(model, name)
-        card.show(name)
+        card.show(base_of(name))
 
 
 @st.fragment
@@ -97,8 +96,8 @@ def _complaint(params: Mapping[str, str], names: Sequence[str], classes: Sequenc
         return f"This link can't be followed: {error} Here you see the usual instead."
     if read_place(params) is None:
         choices |= {key: [] for key in ("x", "y", "zoom") if key in params}
-    if model in names and model not in catalog.released():
-        choices["step"] = ["Newest", *widgets.steps_of(RunDir(model))]
+    if model in names and (steps := widgets.steps_of(model)):
+        choices["step"] = ["Newest", *steps]
     if classes and "show" not in params:
         choices["class"] = [widgets.OWN_CLASS, *classes]
     bad = widgets.unusable(params, {**limits, "truncation": TRUNCATION}, choices)

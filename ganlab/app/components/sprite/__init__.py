@@ -20,7 +20,7 @@ _SPRITE = st.components.v2.component(
     html='<div class="wall"><canvas aria-hidden="true"></canvas><div class="buttons"></div></div>'
     '<div class="under"></div>',
     css=(HERE / "sprite.css").read_text(),
-    js=(HERE / "sprite.js").read_text(),
+    js="".join((HERE / f"{name}.js").read_text() for name in ("wall", "sprite")),
 )
 
 
@@ -51,7 +51,7 @@ def sprite(
     _SPRITE(
         key=key,
         data={
-            "sprite": _png(pictures, columns),
+            "sprite": as_url(pictures, columns),
             "columns": columns,
             "num": num,
             "width": width,
@@ -67,7 +67,7 @@ def sprite(
     )
 
 
-def _png(pictures: np.ndarray, columns: int) -> str:
+def as_url(pictures: np.ndarray, columns: int) -> str:
     """The pictures side by side, pixel for pixel, as a data URL."""
     buffer = io.BytesIO()
     picture = grid(pictures, columns)

@@ -15,10 +15,10 @@ from pathlib import Path
 from ganlab.data.dataset import Dataset, did_you_mean, keep_classes
 from ganlab.data.folder import open_images, state_of
 from ganlab.data.pixels import convert
-from ganlab.data.standard import DATASETS, DatasetInfo, is_standard_on_disk, open_standard
+from ganlab.data.standard import DATASETS, DatasetInfo, is_standard_at_hand, is_standard_on_disk, open_standard
 from ganlab.errors import DataError
 
-__all__ = ["DATASETS", "Dataset", "DatasetInfo", "identity", "is_on_disk", "open_dataset", "root_of"]
+__all__ = ["DATASETS", "Dataset", "DatasetInfo", "identity", "is_at_hand", "is_on_disk", "open_dataset", "root_of"]
 
 
 def open_dataset(
@@ -71,6 +71,11 @@ def is_on_disk(name: str, data_root: Path | None = None) -> bool:
     if name in DATASETS:
         return is_standard_on_disk(name, root_of(data_root))
     return os.path.exists(os.path.expanduser(name))
+
+
+def is_at_hand(name: str, split: str = "train", data_root: Path | None = None) -> bool:
+    """Whether a split of a data set of DATASETS opens without a network, and without torch in this process."""
+    return name in DATASETS and is_standard_at_hand(name, split, root_of(data_root))
 
 
 def identity(data: str, *, image_size: int = 28, channels: int = 1, classes: Sequence[str] = ()) -> str:

@@ -71,15 +71,20 @@ def open_standard(name: str, split: str, data_root: Path) -> Dataset:
 
 def is_standard_on_disk(name: str, data_root: Path) -> bool:
     """Whether the training split of `name` opens without a network. Looks at names only."""
-    name = "mnist" if name == "stacked-mnist" else name
-    if name == "mnist-5k" or _raw_files(name, "train", data_root) or cache.holds(_cache_name(name, "train"), data_root):
-        return True
-    if os.path.isfile(_archive(name, "train", data_root)):
-        return True
     fetched = any(
         os.path.exists(data_root / file) for file in (f"{_CIFAR_FOLDER}/data_batch_5", "cifar-10-python.tar.gz")
     )
-    return name == "cifar10" and fetched and importlib.util.find_spec("torchvision") is not None
+    by_torchvision = name == "cifar10" and fetched and importlib.util.find_spec("torchvision") is not None
+    return by_torchvision or is_standard_at_hand(name, "train", data_root)
+
+
+def is_standard_at_hand(name: str, split: str, data_root: Path) -> bool:
+    """Whether a split of `name` opens without a network and without torch. Looks at names only."""
+    if name == "mnist-5k":
+        return split == "train"
+    name = "mnist" if name == "stacked-mnist" else name
+    raw, kept = _raw_files(name, split, data_root), cache.holds(_cache_name(name, split), data_root)
+    return bool(raw or kept or os.path.isfile(_archive(name, split, data_root)))
 
 
 def read_idx(path: Path, ndim: int) -> np.ndarray:

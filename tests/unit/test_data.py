@@ -1136,7 +1136,7 @@ def test_cifar10_is_found_as_zips_of_pictures(tmp_path):
 
 def test_public_names():
     assert set(ganlab.data.__all__) == {
-        *["DATASETS", "Dataset", "DatasetInfo", "identity", "is_on_disk", "open_dataset", "root_of"]
+        *["DATASETS", "Dataset", "DatasetInfo", "identity", "is_at_hand", "is_on_disk", "open_dataset", "root_of"]
     }
     for name, info in DATASETS.items():
         assert info.label and info.num_images >= 5000, name

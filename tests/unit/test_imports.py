@@ -75,6 +75,7 @@ LAW = {
         *["alarm", "browser_program", "catalog", "config", "data", "directions", "errors", "evaluate", "export"],
         *["files", "fork", "found", "jobs", "judge", "latent", "lattice", "layer_values", "measurements", "onnx_graph"],
         *["path_facts", "presets", "program", "recipe", "regions", "render", "rundir", "scene", "timelapse", "weights"],
+        "worker",
     ],
     "cli": ["config", "errors", "presets", "rundir"],  # at once; whatever a command needs, when it needs it
     "__main__": ["cli"],

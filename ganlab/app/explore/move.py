@@ -13,7 +13,7 @@ from ganlab.app import widgets
 from ganlab.app.components.latent_plane import Place, latent_plane
 from ganlab.app.components.latent_plane import Plane as Ground
 from ganlab.app.explore.hand import Hand, anchor_at, hand, points
-from ganlab.app.explore.keys import choose, keys_of
+from ganlab.app.explore.keys import Keys, choose, keys_of
 from ganlab.app.explore.recipes import ENDLESS, THREE, linked, read_place, recipe, share, usual, write_place
 from ganlab.app.explore.save import Film
 from ganlab.app.explore.wall import choose_truncation
@@ -87,16 +87,20 @@ def _endless(model: Model, name: str, label: str | None, truncation: float) -> R
 
 
 def _through(model: Model, name: str, label: str | None, held: Hand) -> Recipe:
-    asked = linked()
-    first = asked.anchors if asked and asked.show in ("through", "plane") else (Anchor(1), Anchor(2), Anchor(3))
-    kept = keys_of(model, "corners", first)
-    blend = _blend(label)
+    kept, blend = corners(model), _blend(label)
     if model.num_classes and not blend:
         y = points(model, kept.anchors[:1])[1]
         assert y is not None
         blend = anchor_at(model, np.zeros(1), y[0]).blend
     choose(model, held, kept, "corners", least=3, most=3, blend=blend)
     return recipe(name, anchors=tuple(replace(a, blend=()) for a in kept.anchors), show="through", blend=blend)
+
+
+def corners(model: Model) -> Keys:
+    """The three pictures of the plane through three."""
+    asked = linked()
+    first = asked.anchors if asked and asked.show in ("through", "plane") else (Anchor(1), Anchor(2), Anchor(3))
+    return keys_of(model, "corners", first)
 
 
 def _blend(label: str | None) -> Blend:

@@ -1,4 +1,4 @@
-"""Explore: drag across an endless plane of pictures; a wall of them, blends of three, the way from one to another.
+"""Explore: drag across an endless plane of pictures; a wall of them, ways from one to another, and to one from outside.
 
 Widgets make a recipe; a recipe makes pictures, files, and the command and the link that make them again.
 """
@@ -17,6 +17,7 @@ from ganlab.app.explore.interpolate import FRAMES, interpolate
 from ganlab.app.explore.move import leave, move
 from ganlab.app.explore.mutate import mutate
 from ganlab.app.explore.panel import panel
+from ganlab.app.explore.project import project
 from ganlab.app.explore.recipes import ENDLESS, NUMBERS, THREE, into_hand, read_link, read_place, usual
 from ganlab.app.explore.time import TIME, over_time
 from ganlab.app.explore.wall import TRUNCATION, wall
@@ -34,6 +35,7 @@ VIEWS = {
     "Interpolate": interpolate,
     "Directions": directions,
     "Mutate": mutate,
+    "Project": project,
     TIME: over_time,
     "Examine": examine,
 }

@@ -196,7 +196,7 @@ def taught(app: AppTest, more: list[int], less: list[int], called: str = "alpha"
 
 
 def teaching(**params: str) -> AppTest:
-    return opened(view="Directions", part="Teach a direction", **params)
+    return opened(view="Directions", how="Teach a direction", **params)
 
 
 def test_marks_are_set_changed_and_taken_back() -> None:
@@ -256,7 +256,7 @@ def test_a_direction_is_named_and_kept(named: Direction) -> None:
     assert next(button for button in app.button if button.label == "Keep this direction").disabled
     keep(app, "smile")
     assert "smile" in app.success[0].value
-    app.segmented_control(key="part").set_value("Sliders").run()
+    app.segmented_control(key="how").set_value("Sliders").run()
     data = component(app)
     assert data["sliders"][-1]["name"] == data["chosen"] == "smile"
     expected = engine.taught("x", alpha().z([1, 2]), alpha().z([3, 4])).vector

@@ -26,7 +26,7 @@ from ganlab.recipe import Anchor, Blend, Move, Recipe
 from ganlab.render import Model
 from ganlab.scene import scene
 
-PARTS = SLIDE, TEACH = ("Sliders", "Teach a direction")
+HOW = SLIDE, TEACH = ("Sliders", "Teach a direction")
 SAMPLES = 8  # beside the large picture
 IN_STRIP, AMOUNTS = 4, 7  # samples of a strip beside the picture in hand; pictures in each row
 STRIP = 84  # width of each picture of it, in pixels of the page
@@ -53,8 +53,8 @@ class Amounts:
 
 def directions(model: Model, name: str, picture: DeltaGenerator, controls: DeltaGenerator) -> None:
     with controls:
-        part = widgets.segments("Part", PARTS, SLIDE, "part", hide_label=True)
-    if part == TEACH:
+        how = widgets.segments("How", HOW, SLIDE, "how", hide_label=True)
+    if how == TEACH:
         teach(model, name, picture, controls)
         return
     picture.markdown(

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from ganlab.app import card, widgets
-from ganlab.app.explore.directions import PARTS, directions
-from ganlab.app.explore.examine import examine
+from ganlab.app.explore.directions import HOW, directions
+from ganlab.app.explore.examine import PARTS, examine
 from ganlab.app.explore.hand import base_of, hand
 from ganlab.app.explore.interpolate import FRAMES, interpolate
 from ganlab.app.explore.move import leave, move
@@ -72,9 +72,8 @@ def page() -> None:
 @st.fragment
 def _look(model: Model, name: str) -> None:
     """The chosen view. A fragment: a slider draws nothing anew but this."""
+    view = widgets.segments("View", list(VIEWS), usual().get("view", "Move"), "view", hide_label=True)
     picture, controls = st.columns(SPLIT, gap="medium")
-    with controls:
-        view = widgets.segments("View", list(VIEWS), usual().get("view", "Move"), "view", hide_label=True)
     if view != "Move":
         leave()
     try:
@@ -101,6 +100,7 @@ def _complaint(params: Mapping[str, str], names: Sequence[str], classes: Sequenc
         "view": list(VIEWS),
         "pictures": [str(n) for n in NUMBERS],
         "plane": [ENDLESS, THREE],
+        "how": list(HOW),
         "part": list(PARTS),
     }
     try:

@@ -302,7 +302,9 @@ def test_a_released_models_directions_do_what_they_are_called(name):
     opened = catalog.load(name)
     file = catalog.beside(name, "directions.safetensors")
     kept, sha256 = load_directions(file, opened)
-    assert sha256 == opened.sha256 and kept[0].name == "slant"
+    assert sha256 == opened.sha256
+    if opened.config.data == "mnist":
+        assert kept[0].name == "slant"
     seeds = range(10**6, 10**6 + 100)
     z, labels = opened.z(seeds), opened.labels_of(seeds)
     for direction in [d for d in kept if "r2" in d.evidence]:

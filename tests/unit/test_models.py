@@ -531,7 +531,7 @@ COUNTS = {
     "mnist-rpgan": (sn_conv, 396_793, 77_457),
     "mnist-sn": (sn_conv, 396_793, 77_457),
     "fashion-sn": (sn_conv, 396_793, 77_457),
-    "cifar10-sn": (sn_conv, 762_851, 1_466_881),
+    "cifar10-sn": (sn_conv, 467_691, 367_873),
     "cifar10-resnet": (sn_resnet, 3_854_659, 1_932_769),
 }
 

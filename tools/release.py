@@ -152,7 +152,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, nargs="?")
     parser.add_argument("--name", required=True, help="the preset that it was trained by")
     parser.add_argument("--at", default="best", help="best (by its scores), newest, or a step")
-    parser.add_argument("--history", type=int, default=NUM_HISTORY, help="snapshots in history/: 12 to 16, or 0")
+    parser.add_argument("--history", type=int, default=NUM_HISTORY, help="snapshots in history/: 9 to 16, or 0")
     parser.add_argument("--hardware", default="", help="what it was trained on; else this machine's processor")
     parser.add_argument("--weakness", action="append", default=[], help="a plain sentence; repeat it for more")
     parser.add_argument("--no-evaluation", action="store_true", help="keep the evaluation that is there")

@@ -95,7 +95,7 @@ def test_a_browser_can_run_it(name):
 @some(WITH_HISTORY, "a history")
 def test_a_history_leads_to_the_released_model(name):
     history = catalog.history(name)
-    assert 12 <= len(history) <= 16
+    assert 9 <= len(history) <= 16
     facts = [load_arrays(file, kind=GENERATOR)[2] for file in history]
     steps = [fact["step"] for fact in facts]
     assert steps == sorted(set(steps)) == [int(file.stem) for file in history]

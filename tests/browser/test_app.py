@@ -89,6 +89,13 @@ def picture(page: Page) -> str:
     return image.get_attribute("src") or ""
 
 
+def wall(page: Page) -> str:
+    """What the wall shows, as a data URL."""
+    canvas = page.get_by_role("listbox", name=re.compile("generated pictures")).locator("xpath=..").locator("canvas")
+    until(page, lambda: canvas.evaluate("c => c.width > 300"))
+    return canvas.evaluate("c => c.toDataURL()")
+
+
 def chart(page: Page) -> str:
     """The lines of the first chart, read at one stroke, as the chart is drawn anew all the time."""
     svg = page.locator(CHART).first
@@ -105,7 +112,7 @@ def until(page: Page, condition: Callable[[], bool]) -> None:
 
 def test_explore_shows_a_picture_and_a_control_changes_it(server: str, page: Page, browser: Browser) -> None:
     page.goto(f"{server}/?view=Wall")
-    before = picture(page)
+    before = wall(page)
     assert before.startswith("data:image/png;base64,") and len(before) > 5_000
     truncation = page.get_by_role("slider").last
     truncation.focus()
@@ -115,9 +122,9 @@ def test_explore_shows_a_picture_and_a_control_changes_it(server: str, page: Pag
     other = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
     other.set_default_timeout(SLOW)
     other.goto(page.url)
-    shared = picture(other)
+    shared = wall(other)
     assert shared != before
-    until(page, lambda: picture(page) == shared)  # whoever opens the link sees the very same picture
+    until(page, lambda: wall(page) == shared)  # whoever opens the link sees the very same picture
     other.context.close()
 
 
@@ -151,12 +158,12 @@ def test_measure_shows_figures_and_the_neighbours_of_any_sample(server: str, pag
     page.goto(f"{server}/measure")
     expect(page.get_by_text("comes closest to real pictures")).to_be_visible()
     expect(page.get_by_role("table").first).to_contain_text("Distance to real pictures")
-    wall = page.get_by_role("listbox", name="64 pictures of mnist-sn")
-    wall.get_by_role("option", name=re.compile("^Seed 10,")).click()
+    samples = page.get_by_role("listbox", name="64 pictures of mnist-sn")
+    samples.get_by_role("option", name=re.compile("^Seed 10,")).click()
     expect(page.get_by_text("Seed 10 of mnist-sn")).to_be_visible()
     expect(page.get_by_role("img", name=re.compile("nearest training pictures by pixels"))).to_be_visible()
 
-    chosen = wall.get_by_role("option", selected=True)
+    chosen = samples.get_by_role("option", selected=True)
     expect(chosen).to_have_attribute("aria-label", re.compile("^Seed 10,"))
     chosen.focus()
     for key in ("ArrowDown", "ArrowRight", "Enter"):  # a row of eight on, then one more

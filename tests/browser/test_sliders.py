@@ -63,21 +63,21 @@ def test_sliders_draw_as_onnxruntime_does(server: str, page: Page, name: str) ->
     """While it is held, with no help of the server; and the link of what is shown opens the same."""
     picture = opened(page, f"{server}/?view=Directions&model={name}")
     assert_moved(page, picture, name, {})
-    slant = page.get_by_role("slider", name="slant, Measured")
-    box = slant.bounding_box()
+    first = page.get_by_role("slider", name="no. 1, First features")
+    box = first.bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + box["height"] / 2, steps=4)
-    held = float(slant.input_value())
+    held = float(first.input_value())
     assert held > 0.5
-    assert_moved(page, picture, name, {"slant": held})  # not yet let go
+    assert_moved(page, picture, name, {"features-1": held})  # not yet let go
     assert float(picture.get_attribute("data-latency") or "nan") < SLOW
     page.mouse.up()
     second = page.get_by_role("slider", name="no. 2, First features")
     for _ in range(3):
         second.press("ArrowLeft")
-    assert_moved(page, picture, name, {"slant": held, "features-2": -0.15})
+    assert_moved(page, picture, name, {"features-1": held, "features-2": -0.15})
 
 
 def test_what_is_taken_is_what_was_seen(server: str, page: Page) -> None:  # noqa: F811

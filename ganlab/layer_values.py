@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ganlab.engine import open_session
-from ganlab.onnx_graph import to_onnx
 from ganlab.program import Activation, Layer, Residual, flattened
 from ganlab.render import Model
 
@@ -36,6 +35,8 @@ class Inside:
 
     @cached_property
     def _session(self) -> InferenceSession:
+        from ganlab.onnx_graph import to_onnx  # here: onnx is large, and pages that draw no layers import this
+
         return open_session(to_onnx(self.model.program, every_layer=True), self.model.num_threads)
 
     def values(self, z: np.ndarray, y: np.ndarray | None = None) -> list[np.ndarray]:

@@ -15,7 +15,6 @@ from ganlab.app.explore.keys import told
 from ganlab.app.explore.recipes import recipe, share
 from ganlab.app.widgets import download
 from ganlab.errors import GanlabError
-from ganlab.onnx_graph import to_onnx
 from ganlab.recipe import Anchor
 from ganlab.render import Model
 
@@ -39,9 +38,8 @@ def panel(model: Model, name: str) -> None:
                 _buttons(held)
                 _numbers(model, held, z[0], y)
                 share(recipe(name, anchors=(held.held,)), model, "in-hand")
-                onnx = partial(to_onnx, model.program)
                 about = "The generator for onnxruntime and others: z to pictures. For a model of classes, also y."
-                download("ONNX", onnx, "generator.onnx", about)
+                download("ONNX", partial(_onnx, model), "generator.onnx", about)
         if held.favourites:
             _favourites(model, name, held)
 
@@ -110,3 +108,9 @@ def _favourites(model: Model, name: str, held: Hand) -> None:
             chosen=chosen,
             on_pick=lambda i: held.take(shown[i]),
         )
+
+
+def _onnx(model: Model) -> bytes:
+    from ganlab.onnx_graph import to_onnx  # here: onnx is large, and few ask for the file
+
+    return to_onnx(model.program)

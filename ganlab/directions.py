@@ -21,6 +21,7 @@ from ganlab.render import Model
 from ganlab.weights import load_arrays, save_arrays
 
 DIRECTIONS = "ganlab-directions"  # kind of file
+FILE = "directions.safetensors"  # beside a model
 NUM_PRINCIPAL = 12
 SAMPLES = 3000  # of z, from which a direction is found
 MIN_R2 = 0.25  # below, a measurement follows z too little along a line for a direction to be named after it

@@ -8,21 +8,19 @@ from pathlib import Path
 import numpy as np
 
 from ganlab import catalog, render
-from ganlab.directions import load_directions
+from ganlab.directions import FILE, load_directions
 from ganlab.errors import WeightsError
 from ganlab.export import Progress
 from ganlab.recipe import Recipe
 from ganlab.render import Model, load_model
 from ganlab.scene import Scene, scene
 
-DIRECTIONS = "directions.safetensors"
-
 
 def points_of(recipe: Recipe, model: Model | None = None) -> Scene:
     """The points that a recipe shows, also along the directions beside its model. Raises as `catalog.find` and
     `scene`."""
     model = model or catalog.load(recipe.source)
-    kept = catalog.beside(recipe.source, DIRECTIONS)
+    kept = catalog.beside(recipe.source, FILE)
     saved = load_directions(kept, model).directions if kept.is_file() else []
     return scene(recipe, model, {direction.name: direction for direction in saved})
 

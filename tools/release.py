@@ -25,7 +25,7 @@ import numpy as np
 from ganlab import catalog, export, plots, render
 from ganlab.config import Config, changed, to_dict
 from ganlab.data import DATASETS
-from ganlab.directions import all_directions, save_directions
+from ganlab.directions import FILE, all_directions, save_directions
 from ganlab.errors import ConfigError, GanlabError, RunError
 from ganlab.evaluate.measure import evaluate
 from ganlab.evaluate.report import Report, to_json
@@ -61,7 +61,7 @@ def release(run: RunDir, name: str, at: str = "best", num_history: int = NUM_HIS
     write_atomic(folder / "card.json", _json({**facts, "weaknesses": card.weaknesses(name)}))
     model = catalog.load(name)
     export.save_image(folder / "samples.png", render.grid(model.sample(64)))
-    save_directions(folder / "directions.safetensors", all_directions(model), model)
+    save_directions(folder / FILE, all_directions(model), model)
     plots.save_training(DOCS / "models" / f"{name}.png", run, step)
     return folder
 

@@ -16,13 +16,13 @@ from ganlab.app.components.sprite import sprite
 from ganlab.app.explore import known as ways
 from ganlab.app.explore.hand import anchor_at, base_of, hand, points
 from ganlab.app.explore.keys import told
-from ganlab.app.explore.recipes import linked, recipe, saved, share, usual
+from ganlab.app.explore.recipes import blend_of, linked, recipe, saved, share, usual
 from ganlab.app.explore.teach import teach
 from ganlab.app.widgets import MAX_SEED, download
-from ganlab.directions import Direction, move
+from ganlab.directions import FILE, Direction, move
 from ganlab.errors import GanlabError
 from ganlab.measurements import measure
-from ganlab.recipe import Anchor, Blend, Move, Recipe
+from ganlab.recipe import Anchor, Move, Recipe
 from ganlab.render import Model
 from ganlab.scene import scene
 
@@ -193,7 +193,7 @@ def _samples(model: Model) -> tuple[str | None, list[Anchor]]:
             seed = widgets.seed_input("First sample", "samples", usual().get("samples", 1), "A seed; others follow.")
         label = widgets.choose_class(model, ABOUT_CLASS, usual().get("class"))
         st.button("Other samples", icon=":material/casino:", on_click=_other_samples, args=(seed,))
-    blend: Blend = () if label is None else ((label, 1.0),)
+    blend = blend_of(label)
     return label, [Anchor(i, blend) for i in range(seed, seed + SAMPLES)]
 
 
@@ -248,7 +248,7 @@ def _about(model: Model, name: str, direction: Direction, strip: np.ndarray) -> 
     with st.container(horizontal=True):
         about = "A file, with your own. Beside the model `render` finds them in it by name"
         everything = list({d.name: d for d in [*saved(name, model).values(), *mine]}.values())
-        download("Directions", partial(ways.as_file, everything, model), "directions.safetensors", about)
+        download("Directions", partial(ways.as_file, everything, model), FILE, about)
         if any(d.name == direction.name for d in mine):
             st.button(
                 f"Forget {direction.name}",

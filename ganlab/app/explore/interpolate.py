@@ -18,7 +18,7 @@ from ganlab.app import widgets
 from ganlab.app.components.sprite import sprite
 from ganlab.app.explore.hand import Hand, anchor_at, hand, points
 from ganlab.app.explore.keys import LETTERS, Keys, choose, keys_of, told
-from ganlab.app.explore.recipes import linked, recipe, share, usual
+from ganlab.app.explore.recipes import blend_of, linked, recipe, share, usual
 from ganlab.app.state import open_extractor, open_judge
 from ganlab.path_facts import PathFacts, path_facts
 from ganlab.recipe import Anchor, Recipe
@@ -58,7 +58,7 @@ def interpolate(model: Model, name: str, picture: DeltaGenerator, controls: Delt
         about = "Both ends included. More pictures, smaller steps."
         frames = st.slider("Pictures on the way", *FRAMES, frames, key="frames", help=about, bind="query-params")
         closed = st.toggle("Back to A at the end", asked is not None and asked.closed, key="closed")
-    blend = () if label is None else ((label, 1.0),)
+    blend = blend_of(label)
     with picture:
         st.markdown(
             "Behind every picture stands a point **z**, a list of random numbers. From each key picture to the next "

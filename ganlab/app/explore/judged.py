@@ -20,7 +20,7 @@ from ganlab.app.components.latent_plane import Place
 from ganlab.app.components.sprite import sprite
 from ganlab.app.explore.hand import anchor_at, hand
 from ganlab.app.explore.move import choose_plane
-from ganlab.app.explore.recipes import read_place, share, write_place
+from ganlab.app.explore.recipes import ZOOMS, read_place, share, write_place
 from ganlab.app.measure.words import plain
 from ganlab.app.state import open_extractor, open_judge
 from ganlab.catalog import released
@@ -34,7 +34,6 @@ SIDE = 24  # tiles along a side
 NAMED = 6  # tiles of a region that bears its name
 CHART, PICKED, BEFORE = "judged map", "judged place", "judged plane"
 USUAL = {"lattice": Place(), "through": Place(0.5, 0.5, 4.0)}
-ZOOMS = (0.25, 16.0)
 VERDICT, CERTAINTY = "D's verdict", "Certainty"
 ABOUT_SHADE = (
     "D's verdict: how real the discriminator that trained with this generator finds each picture, from 0 (invented) to "

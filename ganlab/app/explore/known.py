@@ -11,18 +11,18 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
-from ganlab import catalog
 from ganlab.app.explore.hand import base_of
-from ganlab.app.explore.recipes import DIRECTIONS, saved
+from ganlab.app.explore.recipes import kept_directions, saved
 from ganlab.app.state import runs
 from ganlab.directions import (
+    FILE,
     Direction,
     load_directions,
     named_directions,
     principal_directions,
     save_directions,
 )
-from ganlab.errors import ConfigError, GanlabError
+from ganlab.errors import ConfigError
 from ganlab.recipe import Move
 from ganlab.render import Model
 from ganlab.rundir import RunDir
@@ -179,10 +179,8 @@ def problem_with(name: str, every: Mapping[str, Direction]) -> str:
 
 def is_older(name: str, model: Model) -> bool:
     """Whether the directions beside a model were found in another snapshot of it."""
-    try:
-        return load_directions(catalog.beside(name, DIRECTIONS), model).sha256 != model.sha256
-    except GanlabError:  # there are none
-        return False
+    kept = kept_directions(name, model)
+    return kept is not None and kept.sha256 != model.sha256
 
 
 def run_of(name: str) -> RunDir | None:
@@ -192,7 +190,7 @@ def run_of(name: str) -> RunDir | None:
 
 def keep_in(run: RunDir, direction: Direction, model: Model) -> None:
     """Write a direction into its run's file, beside those that are there. Raises GanlabError or OSError."""
-    file = run.path / DIRECTIONS
+    file = run.path / FILE
     there = load_directions(file, model).directions if file.is_file() else []
     save_directions(file, [*there, direction], model)
 
@@ -200,5 +198,5 @@ def keep_in(run: RunDir, direction: Direction, model: Model) -> None:
 def as_file(directions: Sequence[Direction], model: Model) -> bytes:
     """Directions as the bytes of a .safetensors."""
     with tempfile.TemporaryDirectory() as folder:
-        save_directions(file := Path(folder) / DIRECTIONS, directions, model)
+        save_directions(file := Path(folder) / FILE, directions, model)
         return file.read_bytes()

@@ -14,11 +14,11 @@ from ganlab.app.components.latent_plane import Place, latent_plane
 from ganlab.app.components.latent_plane import Plane as Ground
 from ganlab.app.explore.hand import Hand, anchor_at, hand, points
 from ganlab.app.explore.keys import Keys, choose, keys_of
-from ganlab.app.explore.recipes import ENDLESS, THREE, linked, read_place, recipe, share, usual, write_place
+from ganlab.app.explore.recipes import ENDLESS, THREE, blend_of, linked, read_place, recipe, share, usual, write_place
 from ganlab.app.explore.save import Film
 from ganlab.app.explore.wall import choose_truncation
 from ganlab.app.widgets import MAX_SEED, download
-from ganlab.recipe import Anchor, Blend, Recipe
+from ganlab.recipe import Anchor, Recipe
 from ganlab.render import Model
 from ganlab.scene import scene
 
@@ -83,11 +83,11 @@ def _endless(model: Model, name: str, label: str | None, truncation: float) -> R
         with st.container(width=150):
             seed = widgets.seed_input("Seed of the plane", "lattice", usual().get("lattice", 0), ABOUT_SEED)
         st.button("Another plane", icon=":material/casino:", on_click=_next_plane, args=(seed,))
-    return recipe(name, anchors=(Anchor(seed),), show="lattice", blend=_blend(label), truncation=truncation)
+    return recipe(name, anchors=(Anchor(seed),), show="lattice", blend=blend_of(label), truncation=truncation)
 
 
 def _through(model: Model, name: str, label: str | None, held: Hand) -> Recipe:
-    kept, blend = corners(model), _blend(label)
+    kept, blend = corners(model), blend_of(label)
     if model.num_classes and not blend:
         y = points(model, kept.anchors[:1])[1]
         assert y is not None
@@ -101,10 +101,6 @@ def corners(model: Model) -> Keys:
     asked = linked()
     first = asked.anchors if asked and asked.show in ("through", "plane") else (Anchor(1), Anchor(2), Anchor(3))
     return keys_of(model, "corners", first)
-
-
-def _blend(label: str | None) -> Blend:
-    return () if label is None else ((label, 1.0),)
 
 
 def ground_of(shown: Recipe, model: Model) -> Ground:

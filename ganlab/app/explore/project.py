@@ -66,7 +66,6 @@ def _found(model: Model, name: str, search: Search, busy: bool) -> None:
 
 def _onward(model: Model, held: Hand, anchor: Anchor) -> None:
     """Buttons that take a picture in hand and go on from it in other views."""
-    from ganlab.app.pages.explore import VIEWS  # it imports this module
 
     def to(view: str) -> None:
         held.take(anchor)
@@ -79,9 +78,8 @@ def _onward(model: Model, held: Hand, anchor: Anchor) -> None:
         kept.chosen = 0
         kept.put(anchor)
 
-    if "Directions" in VIEWS:
-        about = "Take it in hand, and change its slant, its thickness and more with sliders"
-        st.button("Change it", icon=":material/tune:", type="primary", help=about, on_click=to, args=("Directions",))
+    about = "Take it in hand, and change its slant, its thickness and more with sliders"
+    st.button("Change it", icon=":material/tune:", type="primary", help=about, on_click=to, args=("Directions",))
     about = "Take it in hand, and walk on the plane through it and two others"
     st.button("Move on from it", icon=":material/open_with:", help=about, on_click=to_the_plane)
 

@@ -15,22 +15,27 @@ from ganlab.app.components.latent_plane import Place
 from ganlab.app.explore.hand import Hand, anchor_at
 from ganlab.app.explore.save import Film, film_of, save
 from ganlab.app.widgets import MAX_SEED
-from ganlab.directions import Direction, load_directions
+from ganlab.directions import FILE, Direction, Saved, load_directions
 from ganlab.errors import ConfigError, GanlabError
-from ganlab.recipe import KEYS, Anchor, Recipe, from_query
+from ganlab.recipe import KEYS, Anchor, Blend, Recipe, from_query
 from ganlab.render import Model
 from ganlab.scene import scene
 
 ENDLESS, THREE = "Endless", "Through three"
 NUMBERS = (16, 36, 64, 100)  # pictures on a wall: squares
 FARTHEST = 1e6  # of a plane, where steps of the fourth digit still are steps
-DIRECTIONS = "directions.safetensors"
+ZOOMS = (0.25, 16.0)  # of a plane
 
 
 def recipe(name: str, **values: Any) -> Recipe:
     """The recipe of a model by the name that the page has for it: NAME, or RUN@STEP."""
     model, _, step = name.rpartition("@")
     return Recipe(model, step=int(step), **values) if model and step.isdigit() else Recipe(name, **values)
+
+
+def blend_of(label: str | None) -> Blend:
+    """One class for all, as a field for it says; nothing where each has its own."""
+    return () if label is None else ((label, 1.0),)
 
 
 # --- from a link -----------------------------------------------------------------------------------------------------
@@ -105,7 +110,7 @@ def read_place(params: Mapping[str, str]) -> Place | None:
         x, y, zoom = (float(params.get(key, default)) for key, default in (("x", "0"), ("y", "0"), ("zoom", "1")))
     except ValueError:
         return None
-    fits = abs(x) <= FARTHEST and abs(y) <= FARTHEST and 0.25 <= zoom <= 16
+    fits = abs(x) <= FARTHEST and abs(y) <= FARTHEST and ZOOMS[0] <= zoom <= ZOOMS[1]
     return Place(x, y, zoom) if fits else None
 
 
@@ -116,16 +121,22 @@ def write_place(place: Place) -> dict[str, str]:
 
 def saved(name: str, model: Model) -> dict[str, Direction]:
     """The directions that lie beside a model, by name; none where there are none, or they are damaged."""
+    kept = kept_directions(name, model)
+    return {} if kept is None else {found.name: found for found in kept.directions}
+
+
+def kept_directions(name: str, model: Model) -> Saved | None:
+    """What the file of directions beside a model holds; None where there is none, or it is damaged."""
     try:
-        file = catalog.beside(name, DIRECTIONS)
+        file = catalog.beside(name, FILE)
         return _read_directions(str(file), file.stat().st_mtime_ns, model.sha256, model)
     except (GanlabError, OSError):
-        return {}
+        return None
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _read_directions(file: str, changed: int, sha256: str, _model: Model) -> dict[str, Direction]:
-    return {found.name: found for found in load_directions(Path(file), _model).directions}
+def _read_directions(file: str, changed: int, sha256: str, _model: Model) -> Saved:
+    return load_directions(Path(file), _model)
 
 
 # --- to files and links ----------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from ganlab.app.components.sprite import sprite
 from ganlab.app.explore import known as ways
 from ganlab.app.explore.hand import anchor_at, base_of, hand, points
 from ganlab.app.explore.keys import told
+from ganlab.app.explore.recipes import blend_of
 from ganlab.app.widgets import MAX_SEED
 from ganlab.directions import Direction, difference, move, orthogonalised, taught
 from ganlab.errors import GanlabError
@@ -88,7 +89,7 @@ def teach(model: Model, name: str, picture: DeltaGenerator, controls: DeltaGener
             )
     with picture:
         st.markdown("**Teach by example.** Mark pictures that have more of something, and some that have less.")
-        blend = () if label is None else ((label, 1.0),)
+        blend = blend_of(label)
         _wall(model, [Anchor(i, blend) for i in range(seed, seed + NUM)], marks, side == MORE)
     if marks.is_enough:
         _result(model, name, marks, str(method), [every[key] for key in locked if key in every])

@@ -16,7 +16,7 @@ from ganlab.app.components.time_machine import Moment, time_machine
 from ganlab.app.explore.hand import Hand, anchor_at, base_of, hand
 from ganlab.app.explore.interpolate import walk_keys
 from ganlab.app.explore.move import choose_plane, middle_of
-from ganlab.app.explore.recipes import linked, read_place, recipe, share, usual
+from ganlab.app.explore.recipes import blend_of, linked, read_place, recipe, share, usual
 from ganlab.app.explore.save import Film
 from ganlab.app.explore.wall import choose_truncation
 from ganlab.app.state import is_alive, model_names, open_model
@@ -52,8 +52,9 @@ def over_time(model: Model, name: str, picture: DeltaGenerator, controls: DeltaG
         over = widgets.segments("Over time", list(ABOUT), _first_of(linked()), "over", help=_bullets())
         shown = _CHOSEN[over](model, base)
     with picture:
-        step = _slider(model, base, shown, files)
-        _leads(model, name, replace(shown, step=step), files)
+        points = timelapse.points_of(shown, model)
+        step = _slider(model, base, shown, points, files)
+        _leads(model, replace(shown, step=step), points, files)
         _watch(base, max(files))
 
 
@@ -69,7 +70,7 @@ def _of_wall(model: Model, base: str) -> Recipe:
     truncation = choose_truncation()
     seed = widgets.seed_input("First seed", "seed", usual().get("seed", 0), "The same seed always gives the same z.")
     anchors = tuple(Anchor(i) for i in range(seed, min(seed + NUM, MAX_SEED + 1)))
-    return recipe(base, anchors=anchors, blend=_blend(label), truncation=truncation)
+    return recipe(base, anchors=anchors, blend=blend_of(label), truncation=truncation)
 
 
 def _of_walk(model: Model, base: str) -> Recipe:
@@ -78,7 +79,7 @@ def _of_walk(model: Model, base: str) -> Recipe:
     legs = len(anchors) - 1
     num = -(-(LEAST_WALK - 1) // legs) * legs + 1  # so that each key picture is on the way
     st.caption("Its key pictures are those of Interpolate: choose others there.")
-    return recipe(base, anchors=anchors, blend=_blend(label), show="slerp", num=num)
+    return recipe(base, anchors=anchors, blend=blend_of(label), show="slerp", num=num)
 
 
 def _of_plane(model: Model, base: str) -> Recipe:
@@ -98,10 +99,6 @@ def _first_of(asked: Recipe | None) -> str:
     return {"pictures": HAND if len(asked.anchors) == 1 else WALL, "slerp": WALK, "lerp": WALK}.get(asked.show, PLANE)
 
 
-def _blend(label: str | None) -> tuple[tuple[str, float], ...]:
-    return () if label is None else ((label, 1.0),)
-
-
 def _bullets() -> str:
     return "\n".join(f"- {name}: {about}" for name, about in ABOUT.items())
 
@@ -109,9 +106,8 @@ def _bullets() -> str:
 # --- the slider ------------------------------------------------------------------------------------------------------
 
 
-def _slider(model: Model, base: str, shown: Recipe, files: dict[int, Path]) -> int:
+def _slider(model: Model, base: str, shown: Recipe, points: Scene, files: dict[int, Path]) -> int:
     """The pictures at each snapshot, and the step of the one that a person chose."""
-    points = timelapse.points_of(shown, model)
     here = _step_of(model, files)
     steps = sorted({*timelapse.spread(list(files), MOST), here})
     scores, last = _scores(base), max(files)
@@ -180,10 +176,9 @@ def _take(held: Hand, shown: Recipe, points: Scene, model: Model, i: int) -> Non
 # --- where it leads --------------------------------------------------------------------------------------------------
 
 
-def _leads(model: Model, name: str, shown: Recipe, files: dict[int, Path]) -> None:
+def _leads(model: Model, shown: Recipe, points: Scene, files: dict[int, Path]) -> None:
     """Beneath the slider: this snapshot in the other views, files, a film of the training."""
     assert isinstance(shown.step, int)
-    points = timelapse.points_of(replace(shown, step=None), model)
     filmed = export.thinned(list(files.values()), FILM_MOST)
     command = f"python -m ganlab timelapse {shlex.quote(str(replace(shown, step=None)))} --out training.gif"
     film = Film(

@@ -10,7 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 from ganlab.app import widgets
 from ganlab.app.components.sprite import sprite
 from ganlab.app.explore.hand import anchor_at, hand, points
-from ganlab.app.explore.recipes import NUMBERS, recipe, share, usual
+from ganlab.app.explore.recipes import NUMBERS, blend_of, recipe, share, usual
 from ganlab.app.widgets import MAX_SEED
 from ganlab.recipe import Anchor
 from ganlab.render import Model
@@ -42,7 +42,7 @@ def wall(model: Model, name: str, picture: DeltaGenerator, controls: DeltaGenera
                 help=f"Go on with the next {num} seeds",
             )
     columns, last = math.isqrt(num), seed + num - 1
-    blend = () if label is None else ((label, 1.0),)
+    blend = blend_of(label)
     anchors = tuple(Anchor(i) for i in range(seed, seed + num))
     shown = recipe(name, anchors=anchors, blend=blend, truncation=truncation)
     row = recipe(

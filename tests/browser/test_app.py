@@ -2,84 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from in_browser import SLOW, pytestmark, until  # noqa: F401  (marks this module)
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 from playwright.sync_api import Browser, Page, expect  # noqa: E402
 
-from ganlab import jobs  # noqa: E402
-from ganlab.rundir import list_runs  # noqa: E402
-
-ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-SLOW = 180_000  # milliseconds: two cores, and others at work on them; a quick machine waits for none of it
 CHART = "[data-testid='stVegaLiteChart'] svg[class='marks']"
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed (set $CHROMIUM to its path)")
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("runs")
-    yield folder
-    for run in list_runs(folder):
-        jobs.stop(run)  # a worker outlives the server, also after a failure
-
-
-@pytest.fixture(scope="module")
-def server(runs: Path) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.port", str(port),
-               "--server.address", "127.0.0.1", "--server.headless", "true"]  # fmt: skip
-    environment = {**os.environ, "GANLAB_RUNS": str(runs)}
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    address = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + SLOW / 1000
-    while True:
-        try:
-            urllib.request.urlopen(f"{address}/_stcore/health").close()
-            break
-        except OSError:
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.1)
-    yield address
-    process.terminate()
-    process.wait(timeout=30)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    expect.set_options(timeout=SLOW)
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.set_default_timeout(SLOW)
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    yield page
-    page.close()
-    assert not problems
 
 
 def picture(page: Page) -> str:
@@ -100,14 +32,6 @@ def chart(page: Page) -> str:
     """The lines of the first chart, read at one stroke, as the chart is drawn anew all the time."""
     svg = page.locator(CHART).first
     return svg.evaluate("svg => Array.from(svg.querySelectorAll('path'), path => path.getAttribute('d')).join()")
-
-
-def until(page: Page, condition: Callable[[], bool]) -> None:
-    """Let the page live until `condition` holds."""
-    deadline = time.monotonic() + SLOW / 1000
-    while not condition():
-        assert time.monotonic() < deadline
-        page.wait_for_timeout(200)
 
 
 def test_explore_shows_a_picture_and_a_control_changes_it(server: str, page: Page, browser: Browser) -> None:

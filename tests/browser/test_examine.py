@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
-from test_app import SLOW, browser, pytestmark, runs, server  # noqa: F401  (fixtures)
+from in_browser import SLOW, pytestmark  # noqa: F401  (marks this module)
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-from playwright.sync_api import Browser, Page, expect  # noqa: E402
+from playwright.sync_api import Page, expect  # noqa: E402
 
 from ganlab import catalog, lattice  # noqa: E402
 from ganlab.app.explore.judged import SIDE  # noqa: E402
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:  # noqa: F811
-    page = browser.new_context(viewport={"width": 1280, "height": 1200}).new_page()
-    page.set_default_timeout(SLOW)
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    yield page
-    assert errors == []
-    page.context.close()
 
 
 def length(place: tuple[float, float, float], row: int, column: int) -> str:
@@ -34,7 +21,7 @@ def length(place: tuple[float, float, float], row: int, column: int) -> str:
     return f"length of z {np.linalg.norm(z[row * SIDE + column]):.2f},"
 
 
-def test_a_click_takes_a_point_in_hand_and_the_map_goes_there(server: str, page: Page) -> None:  # noqa: F811
+def test_a_click_takes_a_point_in_hand_and_the_map_goes_there(server: str, page: Page) -> None:
     page.goto(f"{server}/?view=Examine&model=mnist-mlp")
     tiles = page.locator("[data-testid='stVegaLiteChart'] svg[class='marks'] .mark-rect.role-mark path")
     expect(tiles).to_have_count(SIDE**2)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_app import SLOW, browser, pytestmark, runs, server  # noqa: F401  (fixtures)
+from in_browser import SLOW, pixels, pytestmark  # noqa: F401  (marks this module)
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 from playwright.sync_api import Browser, Locator, Page, expect  # noqa: E402
@@ -36,7 +36,7 @@ DRAW = """async ([content, z, y]) => {
 
 
 @pytest.fixture(scope="module")
-def blank(browser: Browser) -> Iterator[Page]:  # noqa: F811
+def blank(browser: Browser) -> Iterator[Page]:
     """An empty page with the sources of both components as window.engine and window.lattice."""
     page = browser.new_page()
     page.set_default_timeout(SLOW)
@@ -46,17 +46,6 @@ def blank(browser: Browser) -> Iterator[Page]:  # noqa: F811
         page.evaluate("async ([name, url]) => { window[name] = await import(url); }", [name, url])
     yield page
     page.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:  # noqa: F811
-    page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
-    page.set_default_timeout(SLOW)
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    yield page
-    assert errors == []
-    page.context.close()
 
 
 def random_model(seed: int, **changes: Any) -> Model:
@@ -167,14 +156,6 @@ def opened(page: Page, address: str) -> Locator:
     return picture
 
 
-def pixels(picture: Locator) -> np.ndarray:
-    """uint8 (H, W, 4)."""
-    data = picture.evaluate(
-        "c => [c.height, c.width, ...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]"
-    )
-    return np.array(data[2:], np.uint8).reshape(data[0], data[1], 4)
-
-
 def plane_of(name: str, seed: int = 0, **values: Any) -> Recipe:
     return Recipe(name, (Anchor(seed),), "lattice", **values)
 
@@ -193,7 +174,7 @@ def moved(picture: Locator, place: str) -> None:
     expect(picture).not_to_have_attribute("data-place", place)
 
 
-def test_a_plane_is_dragged_and_found_again(server: str, page: Page) -> None:  # noqa: F811
+def test_a_plane_is_dragged_and_found_again(server: str, page: Page) -> None:
     picture = opened(page, f"{server}/?model=mnist-dcgan")
     first = assert_is_of_its_place(picture, plane_of("mnist-dcgan"))
     before, box = pixels(picture), picture.bounding_box()
@@ -215,7 +196,7 @@ def test_a_plane_is_dragged_and_found_again(server: str, page: Page) -> None:  #
     assert (pixels(other.locator("canvas.picture")) == pixels(picture)).all()
 
 
-def test_keys_move_zoom_and_walk(server: str, page: Page) -> None:  # noqa: F811
+def test_keys_move_zoom_and_walk(server: str, page: Page) -> None:
     picture = opened(page, f"{server}/?model=mnist-mlp&lattice=5&truncation=0.7")
     plane = plane_of("mnist-mlp", 5, truncation=0.7)
     place = assert_is_of_its_place(picture, plane)
@@ -237,13 +218,13 @@ def test_keys_move_zoom_and_walk(server: str, page: Page) -> None:  # noqa: F811
     assert assert_is_of_its_place(picture, plane) != place
 
 
-def test_a_plane_through_three_begins_in_their_middle(server: str, page: Page) -> None:  # noqa: F811
+def test_a_plane_through_three_begins_in_their_middle(server: str, page: Page) -> None:
     picture = opened(page, f"{server}/?v=1&model=mnist-dcgan&show=through&at=4,5,6")
     plane = Recipe("mnist-dcgan", (Anchor(4), Anchor(5), Anchor(6)), "through")
     assert assert_is_of_its_place(picture, plane) == "0.5 0.5 1"
 
 
-def test_without_simd_the_server_draws(server: str, page: Page) -> None:  # noqa: F811
+def test_without_simd_the_server_draws(server: str, page: Page) -> None:
     page.add_init_script("WebAssembly.validate = () => false")
     picture = opened(page, f"{server}/?model=mnist-mlp")
     expect(page.get_by_text("This browser lacks WebAssembly with SIMD.")).to_be_visible()

@@ -5,27 +5,15 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from in_browser import SLOW, pytestmark, until  # noqa: F401  (marks this module)
 from PIL import Image
-from test_app import SLOW, browser, pytestmark, runs, server, until  # noqa: F401  (fixtures)
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-from playwright.sync_api import Browser, Page, expect  # noqa: E402
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:  # noqa: F811
-    page = browser.new_context(viewport={"width": 1280, "height": 1000}).new_page()
-    page.set_default_timeout(SLOW)
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    yield page
-    assert problems == []
-    page.context.close()
+from playwright.sync_api import Page, expect  # noqa: E402
 
 
 def draw(page: Page, *places: tuple[float, float]) -> None:
@@ -56,7 +44,7 @@ def inked(page: Page, x: float, y: float) -> int:
     return page.locator(".sheet canvas").evaluate(script, [x, y])
 
 
-def test_the_picture_has_ink_where_one_draws(server: str, page: Page) -> None:  # noqa: F811
+def test_the_picture_has_ink_where_one_draws(server: str, page: Page) -> None:
     page.goto(f"{server}/?view=Project&model=mnist-sn")
     page.locator(".sheet").scroll_into_view_if_needed()
     draw(page, (0.25, 0.25), (0.75, 0.25))
@@ -82,7 +70,7 @@ def test_the_picture_has_ink_where_one_draws(server: str, page: Page) -> None:  
     np.testing.assert_array_equal(looked_for(page), picture)
 
 
-def test_a_picture_that_was_found_is_taken_and_carried_on(server: str, page: Page, runs: Path) -> None:  # noqa: F811
+def test_a_picture_that_was_found_is_taken_and_carried_on(server: str, page: Page, runs: Path) -> None:
     page.goto(f"{server}/?view=Project&model=mnist-mlp")
     page.locator(".sheet").scroll_into_view_if_needed()
     draw(page, (0.3, 0.25), (0.7, 0.25), (0.45, 0.8))

@@ -4,35 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 
-import numpy as np
 import pytest
-from test_app import SLOW, browser, pytestmark, runs, server  # noqa: F401  (fixtures)
+from in_browser import SLOW, pixels, pytestmark  # noqa: F401  (marks this module)
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-from playwright.sync_api import Browser, Locator, Page, expect  # noqa: E402
+from playwright.sync_api import Locator, Page, expect  # noqa: E402
 
 from ganlab import catalog, directions  # noqa: E402
 from ganlab.recipe import parse  # noqa: E402
 from ganlab.scene import pictures  # noqa: E402
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:  # noqa: F811
-    page = browser.new_context(viewport={"width": 1280, "height": 1100}).new_page()
-    page.set_default_timeout(SLOW)
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    yield page
-    assert errors == []
-    page.context.close()
-
-
-def pixels(canvas: Locator) -> np.ndarray:
-    """uint8 (H, W, 4)."""
-    data = canvas.evaluate("c => [c.height, c.width, ...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]")
-    return np.array(data[2:], np.uint8).reshape(data[0], data[1], 4)
 
 
 def opened(page: Page, address: str) -> Locator:
@@ -59,7 +40,7 @@ def assert_moved(page: Page, picture: Locator, name: str, amounts: dict[str, flo
 
 
 @pytest.mark.parametrize("name", catalog.released())
-def test_sliders_draw_as_onnxruntime_does(server: str, page: Page, name: str) -> None:  # noqa: F811
+def test_sliders_draw_as_onnxruntime_does(server: str, page: Page, name: str) -> None:
     """While it is held, with no help of the server; and the link of what is shown opens the same."""
     picture = opened(page, f"{server}/?view=Directions&model={name}")
     assert_moved(page, picture, name, {})
@@ -80,7 +61,7 @@ def test_sliders_draw_as_onnxruntime_does(server: str, page: Page, name: str) ->
     assert_moved(page, picture, name, {"features-1": held, "features-2": -0.15})
 
 
-def test_what_is_taken_is_what_was_seen(server: str, page: Page) -> None:  # noqa: F811
+def test_what_is_taken_is_what_was_seen(server: str, page: Page) -> None:
     picture = opened(page, f"{server}/?view=Directions&model=mnist-mlp")
     slant = page.get_by_role("slider", name="slant, Measured")
     for _ in range(20):
@@ -103,7 +84,7 @@ def test_what_is_taken_is_what_was_seen(server: str, page: Page) -> None:  # noq
     expect(page.get_by_role("listbox", name="5 pictures along size, a row each")).to_be_visible()
 
 
-def test_without_simd_the_server_draws(server: str, page: Page) -> None:  # noqa: F811
+def test_without_simd_the_server_draws(server: str, page: Page) -> None:
     page.add_init_script("WebAssembly.validate = () => false")
     page.goto(f"{server}/?view=Directions&model=mnist-mlp")
     expect(page.get_by_text("This browser lacks WebAssembly with SIMD.")).to_be_visible()
@@ -123,7 +104,7 @@ def test_without_simd_the_server_draws(server: str, page: Page) -> None:  # noqa
         pytest.fail("the server's picture never came")
 
 
-def test_children_lead_on_and_back_by_keyboard(server: str, page: Page) -> None:  # noqa: F811
+def test_children_lead_on_and_back_by_keyboard(server: str, page: Page) -> None:
     page.goto(f"{server}/?view=Mutate&model=mnist-mlp")
     children = page.get_by_role("listbox", name="12 children of the picture in hand")
     children.get_by_role("option", name="Child 1", exact=True).focus()

@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from in_browser import SLOW, pytestmark  # noqa: F401  (marks this module)
 from PIL import Image
-from test_app import SLOW, browser, pytestmark, runs, server  # noqa: F401  (fixtures)
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-from playwright.sync_api import Browser, Locator, Page, expect  # noqa: E402
+from playwright.sync_api import Locator, Page, expect  # noqa: E402
 
 from ganlab import catalog  # noqa: E402
 
 STEPS = [int(file.stem) for file in catalog.history("mnist-sn")]
 
 
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:  # noqa: F811
-    page = browser.new_context(viewport={"width": 1280, "height": 1000}).new_page()
-    page.set_default_timeout(SLOW)
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    yield page
-    assert errors == []
-    page.context.close()
-
-
-def opened(page: Page, server: str, query: str = "over=Wall") -> Locator:  # noqa: F811
+def opened(page: Page, server: str, query: str = "over=Wall") -> Locator:
     """The canvas, once it shows a step."""
     page.goto(f"{server}/?view=Time&model=mnist-sn&{query}")
     canvas = page.locator("canvas[data-step]")
@@ -41,7 +29,7 @@ def step_of(canvas: Locator) -> int:
     return int(canvas.get_attribute("data-step") or -1)
 
 
-def test_arrows_go_through_the_training_without_the_server(server: str, page: Page) -> None:  # noqa: F811
+def test_arrows_go_through_the_training_without_the_server(server: str, page: Page) -> None:
     canvas, slider = opened(page, server), page.locator("input.slider")
     assert step_of(canvas) == STEPS[-1]
     expect(page.get_by_role("button", name="Use this snapshot")).to_be_disabled()
@@ -57,7 +45,7 @@ def test_arrows_go_through_the_training_without_the_server(server: str, page: Pa
     assert len(pixels) == len(STEPS)
 
 
-def test_the_film_plays_in_order_and_pauses(server: str, page: Page) -> None:  # noqa: F811
+def test_the_film_plays_in_order_and_pauses(server: str, page: Page) -> None:
     canvas = opened(page, server, "over=Walk")
     canvas.evaluate(
         """(canvas) => {
@@ -77,7 +65,7 @@ def test_the_film_plays_in_order_and_pauses(server: str, page: Page) -> None:  #
 
 
 def test_a_snapshot_leads_to_the_other_views_and_its_film_is_saved(
-    server: str,  # noqa: F811
+    server: str,
     page: Page,
     tmp_path: Path,
 ) -> None:

@@ -16,6 +16,8 @@ from ganlab.config import Config
 from ganlab.rundir import RunDir
 from ganlab.weights import GENERATOR, STATE, load_arrays, save_arrays
 
+pytest_plugins = ["in_browser"]  # the fixtures of the browser tests
+
 WALL_CLOCK = ("seconds", "images_per_s")
 PATIENCE = 120  # seconds for what takes one on a machine that has nothing else to do
 

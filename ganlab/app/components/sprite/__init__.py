@@ -53,20 +53,28 @@ def sprite(
         key=key,
         data={
             "sprite": as_url(pictures, columns),
-            "columns": columns,
-            "num": num,
-            "width": width,
-            "height": height,
-            "gap": 2 * GAP,
-            "scale": -(-2 * 360 // (columns * width)),
-            "label": label,
-            "names": list(names),
+            **wall_data(num, columns, (height, width), label, names),
             "captions": list(captions),
             "chosen": chosen,
             "marks": list(marks),
         },
         on_picked_change=picked,
     )
+
+
+def wall_data(num: int, columns: int, size: tuple[int, int], label: str, names: Sequence[str]) -> dict[str, object]:
+    """What wall.js draws a wall by. size: height and width of a picture."""
+    height, width = size
+    return {
+        "columns": columns,
+        "num": num,
+        "width": width,
+        "height": height,
+        "gap": 2 * GAP,
+        "scale": -(-2 * 360 // (columns * width)),
+        "label": label,
+        "names": list(names),
+    }
 
 
 def as_url(pictures: np.ndarray, columns: int) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import streamlit as st
 
 from ganlab.app.components.sprite import HERE as SPRITE
-from ganlab.app.widgets import GAP
+from ganlab.app.components.sprite import wall_data
 
 HERE = Path(__file__).parent
 _TIME = st.components.v2.component(
@@ -48,7 +48,6 @@ def time_machine(
     num, columns, size (height, width): of the pictures of a moment. label: what there is to see. names: what each
     picture is; on_pick: hears the place of the one that was clicked, before the page or fragment is drawn anew.
     """
-    height, width = size
 
     def picked() -> None:
         place = st.session_state[key].picked
@@ -64,14 +63,7 @@ def time_machine(
             "words": [moment.words for moment in moments],
             "ends": [moments[0].title, moments[-1].title],
             "start": start,
-            "columns": columns,
-            "num": num,
-            "width": width,
-            "height": height,
-            "gap": 2 * GAP,
-            "scale": -(-2 * 360 // (columns * width)),
-            "label": label,
-            "names": list(names),
+            **wall_data(num, columns, size, label, names),
         },
         on_picked_change=picked,
         on_step_change=lambda: None,

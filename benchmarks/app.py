@@ -1,64 +1,59 @@
-"""The app as its user feels it: `python -m benchmarks.app` (needs playwright and a chromium).
+"""The app as a whole: `python -m benchmarks.app` (needs playwright and a chromium).
 
-Time from `streamlit run` to the first generated picture; from a slider to its picture, idle and while a run trains on
-the same machine; what the live page costs that run; memory of the app's process and of the worker.
+Time from `streamlit run` to the first generated picture; memory of the app's process when it is new, after minutes of
+use in all views, with ten browsers open, and with a training beside it; what the live page costs that training.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
+import argparse
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.request
+from itertools import cycle
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
-from ganlab import jobs
+from benchmarks.in_browser import PICTURE, chromium, memory, serve
+from ganlab import catalog, jobs
+from ganlab.app.pages.explore import VIEWS
 from ganlab.presets import preset
 from ganlab.rundir import RunDir
 
-ROOT = Path(__file__).resolve().parents[1]
-PICTURE = "[data-testid='stImage'] img"
-MOVES = 40
-# Time from the key press to the change of the picture, both seen inside the page.
-WATCH = """() => {
-  window.times = []; let pressed = 0;
-  document.addEventListener('keydown', () => { pressed = performance.now(); }, true);
-  new MutationObserver(changes => {
-      for (const c of changes) if (pressed && c.target.matches("[data-testid='stImage'] img")) {
-        window.times.push(performance.now() - pressed); pressed = 0; } })
-    .observe(document.body, {subtree: true, attributes: true, attributeFilter: ['src']});
-}"""
+BROWSERS = 10
 
 
-def memory(pid: int) -> float:
-    """Resident memory in MB."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS"):
-            return int(line.split()[1]) / 1024
-    return 0.0
+def say(what: str, value: str) -> None:
+    print(f"{what:44s} {value}", flush=True)
 
 
-def slider_to_picture(page: Page) -> str:
-    page.evaluate("window.times.length = 0")
-    slider = page.get_by_role("slider").last
-    slider.focus()
-    for i in range(MOVES):
-        before = page.evaluate("window.times.length")
-        slider.press("ArrowLeft" if i % 2 == 0 else "ArrowRight")
-        page.wait_for_function("n => window.times.length > n", arg=before)
-        page.wait_for_timeout(150)
-    times = sorted(page.evaluate("window.times"))
-    return f"median {statistics.median(times):.0f} ms, p95 {times[int(0.95 * len(times))]:.0f} ms ({len(times)} moves)"
+def opened(browser: Browser, address: str) -> Page:
+    """A page of a browser that knows nothing yet."""
+    page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+    page.set_default_timeout(120_000)
+    page.goto(address)
+    page.locator(PICTURE).first.wait_for()
+    return page
 
 
-def speed_while_watched(page: Page, run: RunDir, address: str, windows: int = 5, seconds: float = 10.0) -> str:
+def use(page: Page, address: str, minutes: float) -> int:
+    """Go through all views of all models, a few seconds each, as long as that; how many were seen."""
+    end, seen = time.monotonic() + 60 * minutes, 0
+    for model, view in cycle((model, view) for model in catalog.released() for view in VIEWS):
+        if time.monotonic() > end:
+            return seen
+        page.goto(f"{address}/?view={view}&model={model}")
+        page.wait_for_timeout(2000)
+        for _ in range(3):
+            page.keyboard.press("Tab")
+            page.keyboard.press("ArrowRight")
+            page.wait_for_timeout(500)
+        seen += 1
+    return seen
+
+
+def speed_while_watched(page: Page, run: RunDir, address: str, windows: int, seconds: float) -> str:
     """Steps a second with the live page open against none, in turns; the median of the ratios."""
     speeds: dict[bool, list[float]] = {True: [], False: []}
     for i in range(2 * windows):
@@ -69,67 +64,53 @@ def speed_while_watched(page: Page, run: RunDir, address: str, windows: int = 5,
         page.wait_for_timeout(1000 * seconds)
         last = run.read_status()
         speeds[watched].append((last.step - first.step) / (last.heartbeat - first.heartbeat))
-    ratio = statistics.median(a / b for a, b in zip(speeds[True], speeds[False], strict=True))
-    return f"{ratio:.3f} of {statistics.median(speeds[False]):.1f} steps/s"
+    ratios = sorted(a / b for a, b in zip(speeds[True], speeds[False], strict=True))
+    return (
+        f"{statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f}) "
+        f"of {statistics.median(speeds[False]):.1f} steps/s"
+    )
+
+
+def measure(browser: Browser, runs: Path, given: argparse.Namespace) -> None:
+    start = time.perf_counter()
+    with serve(runs) as (address, server):
+        say("streamlit run to server up", f"{time.perf_counter() - start:.2f} s")
+        page = opened(browser, address)
+        say("streamlit run to the first picture", f"{time.perf_counter() - start:.2f} s")
+        again = time.perf_counter()
+        opened(browser, address).context.close()
+        say("a second visitor's first picture", f"{time.perf_counter() - again:.2f} s")
+        say("memory of the app's process, new", f"{memory(server.pid):.0f} MB")
+        if given.minutes:
+            seen = use(page, address, given.minutes)
+            say(f"after {given.minutes:g} minutes of use ({seen} views)", f"{memory(server.pid):.0f} MB")
+        models = catalog.released()
+        others = [opened(browser, f"{address}/?model={models[i % len(models)]}") for i in range(BROWSERS - 1)]
+        say(f"with {BROWSERS} browsers open", f"{memory(server.pid):.0f} MB")
+        for other in others:
+            other.context.close()
+        run = RunDir(runs / "busy")
+        worker = jobs.start(run, preset("mnist-5k-dcgan").replace(epochs=1000, score="none"))
+        while not run.read_metrics()[0]:
+            time.sleep(0.2)
+        say(
+            "a training with its page open, of alone",
+            speed_while_watched(page, run, address, given.windows, given.seconds),
+        )
+        say("memory of the app's process", f"{memory(server.pid):.0f} MB")
+        say("memory of the worker", f"{memory(worker.pid):.0f} MB")
+        jobs.stop(run)
+        worker.wait()
 
 
 def main() -> None:
-    runs = Path(tempfile.mkdtemp())
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=os.environ.get("CHROMIUM") or shutil.which("chromium"),
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        start = time.perf_counter()
-        server = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.port", str(port),
-             "--server.headless", "true"],
-            cwd=ROOT, env={**os.environ, "GANLAB_RUNS": str(runs)}, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
-        try:
-            while True:
-                try:
-                    urllib.request.urlopen(f"{address}/_stcore/health").close()
-                    break
-                except OSError:
-                    time.sleep(0.02)
-            up = time.perf_counter() - start
-            page.goto(f"{address}/?view=Wall")
-            page.locator(PICTURE).first.wait_for()
-            print(f"streamlit run to server up            {up:.2f} s")
-            print(f"streamlit run to the first picture    {time.perf_counter() - start:.2f} s")
-            opened = time.perf_counter()
-            again = browser.new_page()
-            again.goto(f"{address}/?view=Wall")
-            again.locator(PICTURE).first.wait_for()
-            print(f"a second visitor's first picture      {time.perf_counter() - opened:.2f} s")
-            again.close()
-            page.evaluate(WATCH)
-            print(f"slider to picture, idle               {slider_to_picture(page)}")
-            run = RunDir(runs / "busy")
-            worker = jobs.start(run, preset("mnist-dcgan").replace(data="mnist-5k", epochs=1000))
-            while not run.read_metrics()[0]:
-                time.sleep(0.2)
-            print(f"slider to picture, while a run trains {slider_to_picture(page)}")
-            speeds = [row["images_per_s"] for row in run.read_metrics()[0]]
-            print(f"that run                              {statistics.median(speeds):.0f} images/s on one thread")
-            print(f"memory of the app's process           {memory(server.pid):.0f} MB")
-            print(f"that run with the live page open      {speed_while_watched(page, run, address)}")
-            print(f"memory of the worker                  {memory(worker.pid):.0f} MB")
-            jobs.stop(run)
-            worker.wait()
-            page.goto(f"{address}/train?run=busy")
-            page.get_by_role("button", name="Resume").wait_for()
-            page.wait_for_timeout(2000)
-            print(f"memory of the app with Train opened   {memory(server.pid):.0f} MB")
-        finally:
-            server.terminate()
-            browser.close()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10, help="of use before memory is looked at again")
+    parser.add_argument("--windows", type=int, default=7, help="how often the live page is opened beside a training")
+    parser.add_argument("--seconds", type=float, default=15, help="of each window")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as runs, chromium() as browser:
+        measure(browser, Path(runs), given)
 
 
 if __name__ == "__main__":

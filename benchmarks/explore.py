@@ -7,24 +7,22 @@ pointer to its picture, and frames a second of one and of sixteen pictures; a br
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
-from ganlab import catalog
+from benchmarks.in_browser import PICTURE, chromium, serve
+from ganlab import catalog, jobs
 from ganlab.app.components.generator import why_not
 from ganlab.browser_program import multiply_adds, to_browser
+from ganlab.presets import preset
+from ganlab.rundir import RunDir
 
-ROOT = Path(__file__).resolve().parents[1]
 MOVES, SECONDS = 60, 4
 # Moves by pointer, one a frame, and the latency that the component notes for each picture.
 DRAG = """async (picture, moves) => {
@@ -77,23 +75,6 @@ FRAMES = """async ([id, num, seconds]) => {
 }"""
 
 
-def serve(runs: str) -> tuple[str, subprocess.Popen]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.port", str(port),
-         "--server.address", "127.0.0.1", "--server.headless", "true"],
-        cwd=ROOT, env={**os.environ, "GANLAB_RUNS": runs}, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-    while True:
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health").close()
-            return f"http://127.0.0.1:{port}", server
-        except OSError:
-            time.sleep(0.05)
-
-
 def first_picture(browser: Browser, address: str) -> tuple[Page, float, float]:
     """A page of a cold browser with its plane drawn: seconds until then, and MB that came over the network."""
     page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
@@ -105,7 +86,7 @@ def first_picture(browser: Browser, address: str) -> tuple[Page, float, float]:
     network.on("Network.webSocketFrameReceived", lambda event: received.append(len(event["response"]["payloadData"])))
     start = time.perf_counter()
     page.goto(address)
-    page.locator("canvas.picture[data-drawn]").wait_for()
+    page.locator(PICTURE).wait_for()
     seconds = time.perf_counter() - start
     page.locator("canvas.picture[data-place]").wait_for()
     return page, seconds, sum(received) / 1e6
@@ -141,22 +122,28 @@ def measure(browser: Browser, address: str, name: str) -> None:
     page.context.close()
 
 
+@contextmanager
+def trainings(runs: Path, num: int) -> Iterator[None]:
+    """So many trainings of one thread each, beside what is measured."""
+    started = [RunDir(runs / f"busy-{i}") for i in range(num)]
+    workers = [jobs.start(run, preset("mnist-5k-dcgan").replace(epochs=1000, score="none")) for run in started]
+    while not all(run.read_metrics()[0] for run in started):
+        time.sleep(0.2)
+    yield
+    for run, worker in zip(started, workers, strict=True):
+        jobs.stop(run)
+        worker.wait()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="*", default=catalog.released())
-    names = parser.parse_args().models
-    with tempfile.TemporaryDirectory() as runs, sync_playwright() as running:
-        browser = running.chromium.launch(
-            executable_path=os.environ.get("CHROMIUM") or shutil.which("chromium"),
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        address, server = serve(runs)
-        try:
-            for name in names:
+    parser.add_argument("--trainings", type=int, default=0, help="how many trainings take a core each meanwhile")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as runs, chromium() as browser, serve(runs) as (address, _):
+        with trainings(Path(runs), given.trainings):
+            for name in given.models:
                 measure(browser, address, name)
-        finally:
-            server.terminate()
-            browser.close()
 
 
 if __name__ == "__main__":

@@ -518,15 +518,15 @@ def sn_resnet(c: Config) -> tuple[int, int]:
 
 
 COUNTS = {
-    "mnist-mlp": (mlp, 716_560, 267_009),
+    "mnist-mlp": (mlp, 293_136, 117_121),
     "mnist-mlp3": (mlp, 283_920, 267_009),
     "mnist-mlp-simple": (mlp, 114_064, 100_609),
     "mnist-5k-dcgan": (dcgan, 837_505, 431_937),
-    "mnist-dcgan": (dcgan, 837_505, 431_937),
-    "mnist-dcgan-dropout": (dcgan, 837_505, 431_937),
-    "fashion-dcgan": (dcgan, 837_505, 431_937),
-    "cifar10-dcgan": (dcgan, 1_068_931, 663_361),
-    "cifar10-dcgan-class": (dcgan, 1_068_931, 663_361),
+    "mnist-dcgan": (dcgan, 312_257, 109_473),
+    "mnist-dcgan-dropout": (dcgan, 312_257, 109_473),
+    "fashion-dcgan": (dcgan, 312_257, 109_473),
+    "cifar10-dcgan": (dcgan, 370_627, 167_841),
+    "cifar10-dcgan-class": (dcgan, 370_627, 167_841),
     "mnist-wgan-gp": (dcgan, 837_505, 431_553),
     "mnist-rpgan": (sn_conv, 396_793, 77_457),
     "mnist-sn": (sn_conv, 396_793, 77_457),

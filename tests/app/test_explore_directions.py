@@ -295,6 +295,36 @@ def test_a_file_of_ones_own_directions_is_read_by_the_engine(tmp_path: Path, nam
     np.testing.assert_array_equal(back.vector, named.vector)
 
 
+def upload(app: AppTest, content: bytes) -> None:
+    app.file_uploader(key="directions file").set_value(("mine.safetensors", content, "application/octet-stream")).run()
+    assert not app.exception
+
+
+def test_a_file_of_directions_comes_back(named: Direction) -> None:
+    """What is there already is left alone; what has a name that is taken gets another."""
+    a, b = np.random.default_rng(3).normal(0, 1, (2, 8)).astype(np.float32)
+    smile, other = (Direction(key, v / np.linalg.norm(v)) for key, v in (("smile", a), (named.name, b)))
+    app = opened(view="Directions")
+    before = [s["name"] for s in component(app)["sliders"]]
+    upload(app, known.as_file([named, smile, *principal_directions(alpha())[:1]], alpha()))
+    data = component(app)
+    assert [s["name"] for s in data["sliders"]] == [*before, "smile"] and data["chosen"] == "smile"
+    assert "smile" in app.success[0].value
+    upload(app, known.as_file([other], alpha()))
+    data = component(app)
+    assert [s["name"] for s in data["sliders"]] == [*before, "smile", f"{named.name}-2"]
+    np.testing.assert_array_equal(numbers(data["vectors"], 8)[-2:], np.stack([smile.vector, other.vector]))
+    upload(app, known.as_file([named, smile], alpha()))
+    assert "here already" in app.success[0].value
+
+
+@pytest.mark.parametrize("content", [b"", b"no tensors at all", b"\x80\x04]."])
+def test_a_file_that_holds_no_directions_is_refused(content: bytes) -> None:
+    app = opened(view="Directions")
+    upload(app, content)
+    assert app.error and "The file" in app.error[0].value and "/tmp" not in app.error[0].value
+
+
 # --- mutate --------------------------------------------------------------------------------------------------------
 
 

@@ -32,6 +32,7 @@ IN_STRIP, AMOUNTS = 4, 7  # samples of a strip beside the picture in hand; pictu
 STRIP = 84  # width of each picture of it, in pixels of the page
 FIRST = 6  # principal directions of each kind that have a slider at once
 FILM_FRAMES = 60
+MAX_FILE = 10  # MB, of a file of directions
 ABOUT_CLASS = "Of the samples. The picture in hand has its own."
 
 
@@ -157,11 +158,40 @@ def _slide(
                     on_click=partial(setattr, ways.own(name), "more", True),
                     help="Draws 3,000 pictures and measures them; takes some seconds, once for each snapshot.",
                 )
+            _open_file(model, name)
         if ways.own(name).more and not any(ways.group_of(d) == ways.MEASURED for d in every.values()):
             st.caption(
                 "No measurement, such as brightness, grows along a straight line in this model's latent space: there "
                 "is none to name a direction after."
             )
+
+
+def _open_file(model: Model, name: str) -> None:
+    """A button that takes a file of directions in."""
+    with st.popover("Open", icon=":material/upload_file:", help="A file of directions that you kept"):
+
+        def opened() -> None:
+            if (file := st.session_state["directions file"]) is None:
+                return
+            try:
+                new = ways.from_file(file.getvalue(), model, name)
+            except GanlabError as error:
+                st.session_state["said of file"] = (st.error, str(error))
+                return
+            words = f"Now with a slider: {', '.join(new)}." if new else "All of its directions are here already."
+            st.session_state["said of file"] = (st.success, words)
+            if new:
+                _put("direction", new[0])
+
+        about = (
+            "Of this model, or of another snapshot of its training: from **Directions** here, or `ganlab directions`."
+        )
+        st.file_uploader(
+            FILE, "safetensors", key="directions file", on_change=opened, max_upload_size=MAX_FILE, help=about
+        )
+        if said := st.session_state.pop("said of file", None):
+            say, words = said
+            say(words)
 
 
 def _put(key: str, value: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from ganlab.directions import (
     principal_directions,
     save_directions,
 )
-from ganlab.errors import ConfigError
+from ganlab.errors import ConfigError, WeightsError
 from ganlab.recipe import Move
 from ganlab.render import Model
 from ganlab.rundir import RunDir
@@ -200,3 +200,29 @@ def as_file(directions: Sequence[Direction], model: Model) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         save_directions(file := Path(folder) / FILE, directions, model)
         return file.read_bytes()
+
+
+def from_file(content: bytes, model: Model, name: str) -> list[str]:
+    """Make the directions of such bytes one's own, but for those that are there already; the names of the new ones.
+
+    One whose name another direction has is called NAME-2. Raises GanlabError for bytes that hold no directions of this
+    model.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        (file := Path(folder) / FILE).write_bytes(content)
+        try:
+            found = load_directions(file, model).directions
+        except WeightsError as error:
+            raise WeightsError(str(error).replace(str(file), "The file")) from None
+    new = []
+    for direction in found:
+        every = known(model, name)
+        if PRINCIPAL.fullmatch(direction.name) or any(
+            np.array_equal(d.vector, direction.vector) for d in every.values()
+        ):
+            continue
+        names = [direction.name, *(f"{direction.name}-{i}" for i in range(2, 1000))]
+        free = next(candidate for candidate in names if candidate not in every)
+        own(name).directions.append(replace(direction, name=free))
+        new.append(free)
+    return new

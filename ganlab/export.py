@@ -43,80 +43,40 @@ def film_bytes(
     hold: float | None = None,
     progress: Progress | None = None,
 ) -> bytes:
-    """Frames, uint8 (N, H, W, C), as a film: .gif or .mp4; see `gif_bytes` and `mp4_bytes`. `progress`: hears how far.
+    """Frames, uint8 (N, H, W, C), as a film, each pixel `scale` wide; with `bounce` it runs there and back.
 
-    Raises ConfigError for another kind, and as they do.
+    .gif: it plays for ever. Grey is exact; each colour frame has the 256 colours that suit it best. GIF counts in
+    hundredths of a second, so single frames last one more or less and the total is right. Frames that equal the one
+    before are stored once, with their times added up.
+
+    .mp4: H.264, which every browser and telephone plays, once. Nearly exact, also in colour where `scale` is even:
+    H.264 keeps one colour for two by two pixels. Where a side is odd, its last row or column is there twice.
+
+    Arguments:
+        hold: seconds that the last frame stays, instead of 1 / fps.
+        progress: hears how far it is.
+    Raises:
+        ConfigError for another kind, no frames, a rate that browsers do not play, a film too large to be held in
+        memory, or an MP4 where the package av is missing.
     """
+    check_kind(kind)
+    if len(frames) < 1 or not FPS[0] <= fps <= FPS[1]:
+        raise ConfigError(f"A film needs a frame at least and 1 to 50 frames a second; got {len(frames)} and {fps:g}.")
+    if (millions := math.prod(frames.shape[:3]) * scale**2 / 1e6) > MAX_MILLIONS:
+        raise ConfigError(
+            f"That film would have {millions:,.0f} million pixels, {MAX_MILLIONS:,} at most: take a smaller scale or "
+            "fewer pictures."
+        )
+    order = [*range(len(frames)), *(range(len(frames) - 2, 0, -1) if bounce else ())]  # neither end twice
+    return (_gif if kind == ".gif" else _mp4)(frames, order, fps, scale, hold, progress)
+
+
+def check_kind(kind: str) -> None:
+    """Raise ConfigError for a film that can't be written here; to be asked before its pictures are drawn."""
     if kind not in FILMS:
         raise ConfigError(f"A film is a {' or a '.join(FILMS)}, not {kind or 'a file without an extension'}.")
-    make = gif_bytes if kind == ".gif" else mp4_bytes
-    return make(frames, fps, scale=scale, bounce=bounce, hold=hold, progress=progress)
-
-
-def gif_bytes(
-    frames: np.ndarray,
-    fps: float = 20,
-    *,
-    loop: bool = True,
-    scale: int = 4,
-    bounce: bool = True,
-    hold: float | None = None,
-    progress: Progress | None = None,
-) -> bytes:
-    """Frames, uint8 (N, H, W, C), as a GIF, each pixel `scale` wide; with `bounce` it runs there and back.
-
-    `loop`: for ever instead of once. `hold`: seconds that the last frame stays, instead of 1 / fps. Grey is exact; each
-    colour frame has the 256 colours that suit it best. GIF counts in hundredths of a second, so single frames last one
-    more or less and the total is right. Frames that equal the one before are stored once, with their times added up.
-    Raises ConfigError for no frames, a rate that browsers do not play, or a film too large to be held in memory.
-    """
-    _check_film(frames, fps, scale)
-    indexed = [_indexed(frame, scale) for frame in _counted(list(frames), progress, 0, 0.5)]
-    first, *others = [indexed[i] for i in _order(len(frames), bounce)]
-    ends = [round(100 * i / fps) for i in range(len(others) + 2)]
-    durations = [10 * (end - start) for start, end in zip(ends, ends[1:], strict=False)]
-    if hold is not None:
-        durations[-1] = 10 * round(100 * hold)
-    buffer = io.BytesIO()
-    options = {"optimize": False, **({"loop": 0} if loop else {})}  # all grey frames share one palette then
-    rest = _counted(others, progress, 0.5, 1)
-    first.save(buffer, "GIF", save_all=True, append_images=rest, duration=durations, **options)
-    return buffer.getvalue()
-
-
-def mp4_bytes(
-    frames: np.ndarray,
-    fps: float = 20,
-    *,
-    scale: int = 4,
-    bounce: bool = True,
-    hold: float | None = None,
-    progress: Progress | None = None,
-) -> bytes:
-    """Frames, uint8 (N, H, W, C), as an MP4 (H.264), which every browser and telephone plays; arguments as of
-    `gif_bytes`, but that it plays once.
-
-    Nearly exact, also in colour where `scale` is even: H.264 keeps one colour for two by two pixels. Where a side is
-    odd, its last row or column is there twice. Raises ConfigError as `gif_bytes`, and where the package av is missing.
-    """
-    _check_film(frames, fps, scale)
-    if not has_mp4():
+    if kind == ".mp4" and not has_mp4():
         raise ConfigError("MP4 needs one package more: pip install av. A GIF needs none.")
-    import av  # an extra, and 100 MB
-
-    order = _order(len(frames), bounce)
-    order += order[-1:] * (round((hold or 0) * fps) - 1)
-    height, width = (side * scale for side in frames.shape[1:3])
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format="mp4") as file:
-        stream = file.add_stream("libx264", Fraction(fps).limit_denominator(1000), options=H264)
-        stream.height, stream.width, stream.pix_fmt = height + height % 2, width + width % 2, "yuv420p"
-        for tag in ("color_primaries", "color_trc", "colorspace"):
-            setattr(stream.codec_context, tag, 1)  # BT.709: else players guess
-        for i in _counted(order, progress, 0, 1):
-            file.mux(stream.encode(_video_frame(frames[i], scale)))
-        file.mux(stream.encode(None))
-    return buffer.getvalue()
 
 
 def has_mp4() -> bool:
@@ -205,19 +165,38 @@ def _expect_suffix(path: Path, *suffixes: str) -> None:
         raise ConfigError(f"{path}: pictures are written as .png, arrays as .npz, films as .gif or .mp4; here {here}.")
 
 
-def _check_film(frames: np.ndarray, fps: float, scale: int) -> None:
-    if len(frames) < 1 or not FPS[0] <= fps <= FPS[1]:
-        raise ConfigError(f"A film needs a frame at least and 1 to 50 frames a second; got {len(frames)} and {fps:g}.")
-    if (millions := math.prod(frames.shape[:3]) * scale**2 / 1e6) > MAX_MILLIONS:
-        raise ConfigError(
-            f"That film would have {millions:,.0f} million pixels, {MAX_MILLIONS:,} at most: take a smaller scale or "
-            "fewer pictures."
-        )
+def _gif(
+    frames: np.ndarray, order: Sequence[int], fps: float, scale: int, hold: float | None, progress: Progress | None
+) -> bytes:
+    indexed = [_indexed(frame, scale) for frame in _counted(list(frames), progress, 0, 0.5)]
+    first, *others = [indexed[i] for i in order]
+    ends = [round(100 * i / fps) for i in range(len(others) + 2)]
+    durations = [10 * (end - start) for start, end in zip(ends, ends[1:], strict=False)]
+    if hold is not None:
+        durations[-1] = 10 * round(100 * hold)
+    buffer = io.BytesIO()
+    rest = _counted(others, progress, 0.5, 1)  # unoptimised, all grey frames share one palette
+    first.save(buffer, "GIF", save_all=True, append_images=rest, duration=durations, optimize=False, loop=0)
+    return buffer.getvalue()
 
 
-def _order(num: int, bounce: bool) -> list[int]:
-    """Frames in the order in which they play; there and back, neither end is there twice."""
-    return [*range(num), *(range(num - 2, 0, -1) if bounce else ())]
+def _mp4(
+    frames: np.ndarray, order: Sequence[int], fps: float, scale: int, hold: float | None, progress: Progress | None
+) -> bytes:
+    import av  # an extra, and 100 MB
+
+    held = [*order, *[order[-1]] * (round((hold or 0) * fps) - 1)]
+    height, width = (side * scale for side in frames.shape[1:3])
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as file:
+        stream = file.add_stream("libx264", Fraction(fps).limit_denominator(1000), options=H264)
+        stream.height, stream.width, stream.pix_fmt = height + height % 2, width + width % 2, "yuv420p"
+        for tag in ("color_primaries", "color_trc", "colorspace"):
+            setattr(stream.codec_context, tag, 1)  # BT.709: else players guess
+        for i in _counted(held, progress, 0, 1):
+            file.mux(stream.encode(_video_frame(frames[i], scale)))
+        file.mux(stream.encode(None))
+    return buffer.getvalue()
 
 
 def _counted(items: Sequence[Frame], progress: Progress | None, start: float, end: float) -> Iterator[Frame]:

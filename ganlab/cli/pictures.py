@@ -79,11 +79,13 @@ def interpolate_command(argv: list[str], started: float) -> None:
         from ganlab import catalog, export, latent, render
         from ganlab.files import write_atomic
 
+        if (kind := out.suffix.lower()) in export.FILMS:
+            export.check_kind(kind)
         opened = catalog.load(model)
         label = opened.labels_of([from_], class_)  # one class all the way
         z = latent.path(opened.z([from_, to]), frames, path)
         pictures = opened.generate(z, None if label is None else label.repeat(frames))
-        if (kind := out.suffix.lower()) in export.FILMS:
+        if kind in export.FILMS:
             with _progress("Encoding") as progress:
                 film = export.film_bytes(kind, pictures, fps, progress=progress)
             write_atomic(out, film)
@@ -112,11 +114,13 @@ def render_command(argv: list[str], started: float) -> None:
             scale: Width of a pixel.
             fps: Pictures a second of a film.
         """
-        from ganlab import catalog
+        from ganlab import catalog, export
         from ganlab.recipe import parse
         from ganlab.scene import save_scene
         from ganlab.timelapse import points_of
 
+        if (kind := out.suffix.lower()) in export.FILMS:
+            export.check_kind(kind)
         wanted = parse(recipe)
         model = catalog.load(wanted.source)
         points = points_of(wanted, model)
@@ -171,6 +175,8 @@ def _film_of_snapshots(what: str, out: Path, fps: float, scale: int, max_frames:
     from ganlab.recipe import Anchor, Recipe, parse
     from ganlab.timelapse import frames, points_of, snapshots_of
 
+    if (kind := out.suffix.lower()) in export.FILMS:
+        export.check_kind(kind)
     shown = parse(what) if "model=" in what else Recipe(what, tuple(Anchor(seed) for seed in range(64)))
     files = export.thinned(list(snapshots_of(shown).values()), max_frames)
     with _progress("Drawing") as progress:

@@ -69,6 +69,10 @@ LOOKED_AT = {
         {"over": "Walk", "class": "Coat"},
         lambda m: m.generate(latent.path(m.z([1, 2]), 8, "slerp"), [1] * 8 if m.num_classes else None),
     ),
+    "loop": (
+        {"over": "Walk", "show": "slerp", "at": "1,2,5", "closed": "1", "class": "Coat"},
+        lambda m: m.generate(latent.path(m.z([1, 2, 5]), 9, "slerp", closed=True), [1] * 9 if m.num_classes else None),
+    ),
     "plane": (
         {"over": "Plane", "lattice": "3", "x": "0.5", "y": "-1.25", "zoom": "2", "class": "Bag"},
         of_plane,

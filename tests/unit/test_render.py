@@ -435,7 +435,7 @@ def blocks(frame: np.ndarray, scale: int) -> np.ndarray:
 @pytest.mark.parametrize(("bounce", "order"), [(False, [0, 1, 2, 3]), (True, [0, 1, 2, 3, 2, 1])])
 def test_gif_plays_the_frames_in_order_for_ever(bounce, order):
     frames = noise(4, 8, 8, 1)
-    gif = read(export.gif_bytes(frames, fps=10, scale=3, bounce=bounce))
+    gif = read(export.film_bytes(".gif", frames, fps=10, scale=3, bounce=bounce))
     assert (gif.format, gif.size, gif.info["loop"]) == ("GIF", (24, 24), 0)
     pixels, times = frames_of(gif)
     assert times == [100] * len(order)
@@ -447,7 +447,7 @@ def test_gif_comes_near_many_colours():
     """Two smooth ramps, of more colours than a GIF has."""
     ramp = np.linspace(0, 255, 64).astype(np.uint8)
     frame = np.stack(np.broadcast_arrays(ramp[:, None], ramp[None], np.uint8(128)), axis=-1)
-    pixels, _ = frames_of(read(export.gif_bytes(np.stack([frame, frame[::-1]]), scale=1)))
+    pixels, _ = frames_of(read(export.film_bytes(".gif", np.stack([frame, frame[::-1]]), scale=1)))
     for shown, expected in zip(pixels, (frame, frame[::-1]), strict=True):
         difference = np.abs(shown.astype(int) - expected)
         assert difference.mean() < 8 and difference.max() < 40
@@ -456,7 +456,7 @@ def test_gif_comes_near_many_colours():
 def test_gif_keeps_colours():
     colours = np.array([[255, 0, 0], [0, 200, 30], [10, 20, 240], [255, 255, 255]], np.uint8)
     frames = colours[noise(3, 8, 8) % 4]
-    pixels, _ = frames_of(read(export.gif_bytes(frames, scale=2, bounce=False)))
+    pixels, _ = frames_of(read(export.film_bytes(".gif", frames, scale=2, bounce=False)))
     for shown, frame in zip(pixels, frames, strict=True):
         np.testing.assert_array_equal(shown, blocks(frame, 2))
 
@@ -465,20 +465,16 @@ def test_gif_keeps_colours():
 def test_gif_keeps_time(fps):
     """GIF counts in hundredths of a second: each frame lasts one more or less, and all together as long as asked."""
     num = 41
-    _, times = frames_of(read(export.gif_bytes(noise(num, 8, 8, 1), fps=fps, scale=1, bounce=False)))
+    _, times = frames_of(read(export.film_bytes(".gif", noise(num, 8, 8, 1), fps=fps, scale=1, bounce=False)))
     assert len(times) == num
     assert np.abs(np.array(times) - 1000 / fps).max() <= 10
     assert np.abs(np.cumsum(times) - 1000 / fps * np.arange(1, num + 1)).max() <= 5
 
 
-def test_gif_may_play_once():
-    assert "loop" not in read(export.gif_bytes(noise(3, 8, 8, 1), loop=False)).info
-
-
 @pytest.mark.parametrize("order", [[0, 0, 1], [0, 1, 1, 1], [0, 0, 0], [0]])
 def test_frames_that_repeat_keep_their_time(order):
     frames = noise(2, 8, 8, 1)[order]
-    gif = read(export.gif_bytes(frames, fps=10, bounce=False))
+    gif = read(export.film_bytes(".gif", frames, fps=10, bounce=False))
     pixels, times = frames_of(gif)
     assert sum(times) == 100 * len(order)
     assert len(pixels) == len(set(order))
@@ -487,20 +483,20 @@ def test_frames_that_repeat_keep_their_time(order):
 
 def test_bounce_of_two_frames_shows_each_once():
     frames = noise(2, 8, 8, 1)
-    assert frames_of(read(export.gif_bytes(frames, fps=10)))[1] == [100, 100]
+    assert frames_of(read(export.film_bytes(".gif", frames, fps=10)))[1] == [100, 100]
 
 
 @pytest.mark.parametrize(("num", "fps"), [(0, 20), (3, 0), (3, -1), (3, 0.99), (3, 51), (3, float("nan"))])
 def test_a_gif_that_can_not_be_is_refused(num, fps):
     with pytest.raises(ConfigError, match=f"got {num} and"):
-        export.gif_bytes(noise(num, 8, 8, 1), fps=fps)
+        export.film_bytes(".gif", noise(num, 8, 8, 1), fps=fps)
 
 
 @pytest.mark.parametrize("bounce", [False, True])
 def test_the_last_frame_may_be_held(bounce):
     frames = noise(4, 8, 8, 1)
-    plain = frames_of(read(export.gif_bytes(frames, fps=8, bounce=bounce)))[1]
-    pixels, times = frames_of(read(export.gif_bytes(frames, fps=8, bounce=bounce, hold=1.5)))
+    plain = frames_of(read(export.film_bytes(".gif", frames, fps=8, bounce=bounce)))[1]
+    pixels, times = frames_of(read(export.film_bytes(".gif", frames, fps=8, bounce=bounce, hold=1.5)))
     assert times == [*plain[:-1], 1500] and len(pixels) == (6 if bounce else 4)
 
 

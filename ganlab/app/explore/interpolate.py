@@ -57,7 +57,7 @@ def interpolate(model: Model, name: str, picture: DeltaGenerator, controls: Delt
         frames = min(max(asked.count, FRAMES[0]), FRAMES[1]) if asked and asked.show in PATHS else 11
         about = "Both ends included. More pictures, smaller steps."
         frames = st.slider("Pictures on the way", *FRAMES, frames, key="frames", help=about, bind="query-params")
-        closed = st.toggle("Back to A at the end", asked is not None and asked.closed, key="closed")
+        closed = st.toggle("Back to A at the end", comes_back(), key="closed", persist_state="page")
     blend = blend_of(label)
     with picture:
         st.markdown(
@@ -78,6 +78,11 @@ def walk_keys(model: Model) -> Keys:
     asked = linked()
     first = asked.anchors[: len(LETTERS)] if asked and len(asked.anchors) > 1 else (Anchor(1), Anchor(2))
     return keys_of(model, "keys", first)
+
+
+def comes_back() -> bool:
+    """Whether the walk ends where it began; at first as a link says."""
+    return st.session_state.get("closed", (asked := linked()) is not None and asked.closed)
 
 
 def _strip(model: Model, name: str, walk: Recipe, held: Hand) -> PathFacts:

@@ -14,7 +14,7 @@ from ganlab.app import widgets
 from ganlab.app.components.sprite import as_url
 from ganlab.app.components.time_machine import Moment, time_machine
 from ganlab.app.explore.hand import Hand, anchor_at, base_of, hand
-from ganlab.app.explore.interpolate import walk_keys
+from ganlab.app.explore.interpolate import comes_back, walk_keys
 from ganlab.app.explore.move import choose_plane, middle_of
 from ganlab.app.explore.recipes import blend_of, linked, read_place, recipe, share, usual
 from ganlab.app.explore.save import Film
@@ -76,10 +76,11 @@ def _of_wall(model: Model, base: str) -> Recipe:
 def _of_walk(model: Model, base: str) -> Recipe:
     label = widgets.choose_class(model, ABOUT_CLASS, usual().get("class"))
     anchors = tuple(replace(a, blend=()) if label else a for a in walk_keys(model).anchors)
-    legs = len(anchors) - 1
-    num = -(-(LEAST_WALK - 1) // legs) * legs + 1  # so that each key picture is on the way
+    closed = comes_back()
+    legs, ends = (len(anchors), 0) if closed else (len(anchors) - 1, 1)
+    num = -(-(LEAST_WALK - ends) // legs) * legs + ends  # so that each key picture is on the way
     st.caption("Its key pictures are those of Interpolate: choose others there.")
-    return recipe(base, anchors=anchors, blend=blend_of(label), show="slerp", num=num)
+    return recipe(base, anchors=anchors, blend=blend_of(label), show="slerp", num=num, closed=closed)
 
 
 def _of_plane(model: Model, base: str) -> Recipe:

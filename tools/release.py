@@ -16,7 +16,7 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,28 +103,57 @@ def log_spaced(steps: Sequence[int], released: int, num: int) -> list[int]:
 
 
 def command_of(run: RunDir, name: str) -> str:
-    """The command that trains this run again: the preset NAME, and what else was chosen.
+    """The command that trains this run again: the preset NAME, and what else was chosen. Of a run that was forked to
+    train longer it is two: that of the run before, which had come to its end, and the fork.
 
     Raises ConfigError if more differs from the preset than how long it trains and how often one looks, RunError if
-    the run was forked or changed on the way.
+    the run was changed on the way, forked from a run that is gone or was not at its end, or forked twice.
     """
-    config, base, events = run.read_config(), preset(name), run.read_events()
-    if odd := [event for event in events if event["event"] in ("forked", "changed")]:
-        raise RunError(f"{run.path} was {odd[0]['event']} at step {odd[0]['step']}: no one command repeats it.")
+    config, events = run.read_config(), run.read_events()
+    if odd := [event for event in events if event["event"] == "changed"]:
+        raise RunError(f"{run.path} was changed at step {odd[0]['step']}: no command repeats it.")
+    _refuse_other_than(name, run, config)
+    threads = next((event["threads"] for event in events if "threads" in event), 1)
+    forks = [event for event in events if event["event"] == "forked"]
+    if not forks:
+        different = {key: new for key, (_, new) in _different(name, config).items() if key != "seed"}
+        return f"python -m ganlab train --preset {name} {_flags(different)}--seed {config.seed} --threads {threads}"
+    parent, at = RunDir(forks[-1]["parent"]), forks[-1]["parent_step"]
+    before = parent.read_status() if parent.exists else None
+    if before is None or (before.state, before.step) != ("done", at):
+        raise RunError(f"{run.path} was forked from {parent.path} at step {at}, which was not its end or is gone.")
+    if any(event["event"] == "forked" for event in parent.read_events()):
+        raise RunError(f"{run.path} was forked from {parent.path}, itself a fork: train it from the start instead.")
+    first, second = f"runs/{name}", f"runs/{name}-longer"
+    flags = _flags({key: new for key, (_, new) in forks[-1]["changes"].items()})
+    return (
+        f"{command_of(parent, name)} --out {first} && "
+        f"python -m ganlab fork {first} --out {second} {flags}--threads {threads}"
+    )
+
+
+def _different(name: str, config: Config) -> dict[str, tuple[Any, Any]]:
+    """What differs from the preset NAME: (its value, the run's)."""
+    base = preset(name)
     different = changed(base, config)
-    different.pop("seed", None)
     if config.conditioning != "none" and not base.classes and _has_all_classes(config):
         different.pop("classes", None)  # named by the data
-    free = {f.name for f in dataclasses.fields(Config) if f.metadata["free"]} | WATCHED
+    return different
+
+
+def _refuse_other_than(name: str, run: RunDir, config: Config) -> None:
+    free = {f.name for f in dataclasses.fields(Config) if f.metadata["free"]} | WATCHED | {"seed"}
+    different = _different(name, config)
     if other := [key for key in different if key not in free]:
         rows = "\n".join("  {}: {!r} in the preset, {!r} in the run".format(key, *different[key]) for key in other)
         raise ConfigError(
             f"{run.path} is no run of the preset {name!r}:\n{rows}\nA released model bears the name of its preset: "
             "change the preset and train again, or choose the --name that it was trained by."
         )
-    flags = [f"--{key.replace('_', '-')} {value}" for key, (_, value) in different.items()]
-    threads = next((event["threads"] for event in events if event["event"] == "started"), 1)
-    return " ".join(["python -m ganlab train --preset", name, *flags, f"--seed {config.seed} --threads {threads}"])
+
+
+def _flags(values: Mapping[str, Any]) -> str:
+    return "".join(f"--{key.replace('_', '-')} {value} " for key, value in values.items())
 
 
 def _has_all_classes(config: Config) -> bool:

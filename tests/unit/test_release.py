@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import shlex
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -13,14 +14,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganlab import catalog, cli, presets
+from ganlab import catalog, cli, loop, presets
 from ganlab.checkpoint import arrays_at_rest
 from ganlab.cli import training
 from ganlab.config import Config
 from ganlab.errors import ConfigError, RunError, WeightsError
+from ganlab.fork import fork
 from ganlab.models import build_discriminator, build_generator
 from ganlab.rundir import RunDir, Status
-from ganlab.weights import DISCRIMINATOR, GENERATOR, save_arrays
+from ganlab.weights import DISCRIMINATOR, GENERATOR, load_arrays, save_arrays
 from tools import card
 from tools import release as tool
 
@@ -152,12 +154,48 @@ def test_a_run_of_another_config_is_refused(tmp_path):
     assert not catalog.CHECKPOINTS.exists()
 
 
-@pytest.mark.parametrize("event", ["forked", "changed"])
-def test_a_run_that_no_one_command_repeats_is_refused(event, tmp_path):
+def test_a_run_that_was_changed_on_the_way_is_refused(tmp_path):
     run = make_run(tmp_path / "run")
-    run.append_event(event, 40, changes={"learning_rate": [1, 2]})
-    with pytest.raises(RunError, match=f"was {event} at step 40"):
+    run.append_event("changed", 40, changes={"learning_rate": [1, 2]})
+    with pytest.raises(RunError, match="was changed at step 40"):
         tool.release(run, "tiny")
+
+
+@pytest.fixture
+def longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
+    """A run that came to its end, then was forked to train as long again."""
+    short = TINY.replace(data="mnist-5k", steps=4, save_every=2, lr_schedule="linear", lr_decay_from=0.5)
+    monkeypatch.setitem(presets.PRESETS, "tiny", short)
+    loop.train(short, tmp_path / "a", device="cpu", threads=1)
+    fork(RunDir(tmp_path / "a"), tmp_path / "b", changes={"steps": 8})
+    return loop.resume(tmp_path / "b", device="cpu", threads=1)
+
+
+def test_the_commands_of_a_fork_train_the_same_again(longer, tmp_path, monkeypatch):
+    command = tool.command_of(longer, "tiny")
+    first, second = (shlex.split(part) for part in command.split(" && "))
+    assert first[:6] == ["python", "-m", "ganlab", "train", "--preset", "tiny"] and "--steps" in second
+    monkeypatch.chdir(tmp_path)
+    for part in (first, second):
+        cli.main(None, part[3:])
+    again = RunDir(tmp_path / second[second.index("--out") + 1])
+    (arrays, config, facts), other = (load_arrays(r.snapshot_file(8), kind=GENERATOR) for r in (again, longer))
+    assert (config, facts) == other[1:] and facts["step"] == 8
+    for key, array in arrays.items():
+        np.testing.assert_array_equal(array, other[0][key])
+
+
+def test_a_fork_that_no_command_repeats_is_refused(longer, tmp_path):
+    fork(longer, tmp_path / "c", changes={"steps": 12})
+    with pytest.raises(RunError, match="itself a fork"):
+        tool.command_of(RunDir(tmp_path / "c"), "tiny")
+    parent = RunDir(tmp_path / "a")
+    parent.write_status(replace(parent.read_status(), state="stopped"))
+    with pytest.raises(RunError, match="at step 4, which was not its end"):
+        tool.command_of(longer, "tiny")
+    (tmp_path / "a" / "config.yaml").unlink()
+    with pytest.raises(RunError, match="or is gone"):
+        tool.command_of(longer, "tiny")
 
 
 # --- what is released ------------------------------------------------------------------------------------------------

@@ -158,7 +158,7 @@ def _chart(model: Model, key: str, facts: dict[latent.PathKind, PathFacts]) -> N
     datasets = {"rows": pd.DataFrame(rows), "band": pd.DataFrame([band or (0, 0)], columns=["low", "high"])}
     least = {label: min(r["value"] for r in rows if r["path"] == label) for label, _ in PATHS.values()}
     alt_text = f"{title} along both paths; the least is " + ", ".join(f"{v:.2f} ({k})" for k, v in least.items())
-    st.vega_lite_chart(None, {**_spec(band is not None, domain), "datasets": datasets}, height=150, alt=alt_text)
+    st.vega_lite_chart(None, {**_spec(band is not None, domain), "datasets": datasets}, height=170, alt=alt_text)
 
 
 def _values(facts: PathFacts, key: str) -> np.ndarray | None:
@@ -171,7 +171,7 @@ def _spec(band: bool, domain: tuple[float, float] | None) -> dict[str, Any]:
     scale = alt.Scale(domain=list(domain)) if domain else alt.Scale(zero=False)
     labels = [label for label, _ in PATHS.values()]
     base = alt.Chart(alt.NamedData("rows")).encode(
-        x=alt.X("frame:Q", title="Frame", axis=alt.Axis(tickMinStep=1, grid=False)),
+        x=alt.X("frame:Q", title=None, axis=alt.Axis(tickMinStep=1, grid=False)),
         y=alt.Y("value:Q", title=None, scale=scale),
         color=alt.Color("path:N", title=None, sort=labels, legend=alt.Legend(orient="top", symbolType="stroke")),
         strokeDash=alt.StrokeDash("path:N", sort=labels, legend=None),

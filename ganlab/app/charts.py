@@ -133,7 +133,7 @@ def _score_spec(marks: bool, bands: bool) -> dict[str, Any]:
 
 
 def _steps() -> alt.X:
-    return alt.X("step:Q", title="Step", axis=alt.Axis(tickMinStep=1, format="~s", grid=False))
+    return alt.X("step:Q", title="Step", axis=alt.Axis(tickMinStep=1, tickCount=10, format="~s", grid=False))
 
 
 def _finished(layers: list[alt.Chart], marks: bool, bands: bool) -> dict[str, Any]:

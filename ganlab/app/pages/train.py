@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +22,9 @@ from ganlab.errors import GanlabError
 from ganlab.rundir import ACTIVE, RunDir, Status, best_of, scored
 
 NEW = "New run"
-LIVE, CALM = 1.0, 3.0  # seconds between two looks at a live run: at its state, and at its charts and pictures
+# Seconds between two looks at a live run: at its state, and at its charts and pictures. Where a training has but a core
+# or two, every look takes something from it.
+LIVE, CALM = (1.0, 3.0) if (os.cpu_count() or 1) > 2 else (2.0, 6.0)
 Rows = list[dict[str, Any]]
 Events = list[dict[str, Any]]
 STATES: dict[

@@ -31,15 +31,20 @@ def read_card(name: str) -> dict[str, Any]:
 
 
 def history(name: str) -> list[Path]:
-    """Generator files of a released model along its training, first steps first; none if it was released without."""
+    """Generator files that lead to a released model, first steps first; none if it was released without."""
     files = (CHECKPOINTS / name / "history").glob("*.safetensors")
     return sorted((file for file in files if file.stem.isdecimal()), key=lambda file: int(file.stem))
 
 
 def snapshots(name: str) -> dict[int, Path]:
-    """The generator files of a released name or a run directory by their step, first steps first."""
-    files = history(name) if name in released() else RunDir(name).snapshots()
-    return {int(file.stem): file for file in files}
+    """The generator files of a released name or a run directory by their step, first steps first. The last one of a
+    released model with a history is the model itself."""
+    if name not in released():
+        return {int(file.stem): file for file in RunDir(name).snapshots()}
+    files = {int(file.stem): file for file in history(name)}
+    if files and (step := _released_step(name)) > max(files):
+        files[step] = CHECKPOINTS / name / "generator.safetensors"
+    return files
 
 
 def find(model: str | Path) -> Path:
@@ -117,6 +122,14 @@ def load(model: str | Path) -> Model:
 def load_judge(model: str | Path) -> Judge:
     """Open the discriminator of a model for judging pictures; see `find_discriminator`. Needs no torch."""
     return open_judge(find_discriminator(model), name=str(model))
+
+
+def _released_step(name: str) -> int:
+    """After how many steps a model was released, as its card says; 0 if that can't be read."""
+    try:
+        return int(read_card(name)["steps"])
+    except (WeightsError, KeyError, TypeError, ValueError):
+        return 0
 
 
 def _of_history(name: str, step: str) -> Path:

@@ -1,7 +1,7 @@
 """Make a released model of a finished run: `python -m tools.release RUN --name NAME`.
 
 Writes checkpoints/NAME: generator.safetensors (the averaged generator, fp16), discriminator.safetensors, config.json,
-card.json, samples.png, directions.safetensors, history/ (snapshots along the training), and evaluations/: how good it
+card.json, samples.png, directions.safetensors, history/ (snapshots on the way to it), and evaluations/: how good it
 is, for those who have not the data. And docs/models/NAME.png: how it was trained; and docs/models.md, of all cards.
 NAME is a preset, and the run must be of it. Without RUN the evaluation and all that follows from the files are made
 anew.
@@ -55,7 +55,7 @@ def release(run: RunDir, name: str, at: str = "best", num_history: int = NUM_HIS
     shutil.copyfile(generator, folder / "generator.safetensors")
     shutil.copyfile(discriminator, folder / "discriminator.safetensors")
     snapshots = {int(file.stem): file for file in run.snapshots()}
-    for i in log_spaced(list(snapshots), step, num_history) if num_history else ():
+    for i in log_spaced(list(snapshots), step, num_history)[:-1] if num_history else ():  # the last is the model itself
         shutil.copyfile(snapshots[i], folder / "history" / snapshots[i].name)
     write_atomic(folder / "config.json", _json(to_dict(run.read_config())))
     write_atomic(folder / "card.json", _json({**facts, "weaknesses": card.weaknesses(name)}))
@@ -181,7 +181,9 @@ def main() -> None:
     parser.add_argument("run", type=Path, nargs="?")
     parser.add_argument("--name", required=True, help="the preset that it was trained by")
     parser.add_argument("--at", default="best", help="best (by its scores), newest, or a step")
-    parser.add_argument("--history", type=int, default=NUM_HISTORY, help="snapshots in history/: 9 to 16, or 0")
+    parser.add_argument(
+        "--history", type=int, default=NUM_HISTORY, help="snapshots, the released one among them: 12 to 16, or 0"
+    )
     parser.add_argument("--hardware", default="", help="what it was trained on; else this machine's processor")
     parser.add_argument("--weakness", action="append", default=[], help="a plain sentence; repeat it for more")
     parser.add_argument("--no-evaluation", action="store_true", help="keep the evaluation that is there")

@@ -151,7 +151,7 @@ def test_pictures_seen_and_the_score_of_a_card() -> None:
     """Of the model that is released with a history."""
     app = opened(view="Time", model="mnist-sn")
     (data,) = given(app, "frames")
-    assert data["steps"] == [int(file.stem) for file in catalog.history("mnist-sn")]
+    assert data["steps"] == list(catalog.snapshots("mnist-sn"))
     assert data["words"][0] == "of 11,250 · no real picture seen yet"
     assert data["words"][4] == "of 11,250 · 4,096 real pictures seen"
     assert data["words"][-1] == "of 11,250 · 720,000 real pictures seen · score 1.34, lower is better"

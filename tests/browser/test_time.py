@@ -14,7 +14,7 @@ from playwright.sync_api import Locator, Page, expect  # noqa: E402
 
 from ganlab import catalog  # noqa: E402
 
-STEPS = [int(file.stem) for file in catalog.history("mnist-sn")]
+STEPS = list(catalog.snapshots("mnist-sn"))
 
 
 def opened(page: Page, server: str, query: str = "over=Wall") -> Locator:

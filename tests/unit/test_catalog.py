@@ -124,6 +124,18 @@ def test_a_released_model_has_a_history_in_order_of_steps(checkpoints):
     assert (grey("mnist-mlp@2"), grey("mnist-mlp@000010"), grey("mnist-mlp")) == (2, 10, 50)
 
 
+def test_the_last_snapshot_of_a_released_model_is_the_model(checkpoints):
+    folder = checkpoints / "mnist-mlp"
+    (folder / "card.json").write_text('{"steps": 60}')
+    assert catalog.snapshots("mnist-mlp") == {}  # one picture is no history
+    with_history(folder, 2, 10)
+    assert list(catalog.snapshots("mnist-mlp")) == [2, 10, 60]
+    assert catalog.find("mnist-mlp@60") == catalog.find("mnist-mlp") == folder / "generator.safetensors"
+    for unreadable in ("{", "[]", '{"steps": null}'):
+        (folder / "card.json").write_text(unreadable)
+        assert list(catalog.snapshots("mnist-mlp")) == [2, 10]
+
+
 def test_a_step_that_history_lacks_lists_those_that_there_are(checkpoints):
     with_history(checkpoints / "mnist-mlp", 50, 2, 10)
     with pytest.raises(WeightsError, match=r"mnist-mlp has no snapshot of step 3\. There are: 2, 10, 50\."):

@@ -22,7 +22,7 @@ _BROKEN: dict = dict(data="mnist-5k", model="mlp", width=128, latent_dim=64, bat
 
 _ROWS: dict[str, dict] = {
     # as published: Goodfellow 2014; the three-layer and the one-layer GAN of many tutorials
-    "mnist-mlp":           _MNIST | dict(model="mlp", width=256, d_width=128, prior="uniform", d_dropout=0.5,
+    "mnist-mlp":           _MNIST | dict(model="mlp", width=384, d_width=192, prior="uniform", d_dropout=0.5,
                                 d_batches="merged", epochs=50, score_every=1000),
     "mnist-mlp3":          _MNIST | dict(model="mlp", width=256, latent_dim=64, batch_size=100, beta1=0.9, epochs=100,
                                 score_every=2000),

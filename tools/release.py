@@ -153,7 +153,8 @@ def _refuse_other_than(name: str, run: RunDir, config: Config) -> None:
 
 
 def _flags(values: Mapping[str, Any]) -> str:
-    return "".join(f"--{key.replace('_', '-')} {value} " for key, value in values.items())
+    shown = {key: f"{value:g}" if isinstance(value, float) else value for key, value in values.items()}
+    return "".join(f"--{key.replace('_', '-')} {value} " for key, value in shown.items())
 
 
 def _has_all_classes(config: Config) -> bool:

@@ -136,7 +136,7 @@ def test_help_of_train_shows_the_presets_defaults(capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit):
         run_command("train", "--preset", "mnist-mlp", "--help")
     text = words_of(capsys.readouterr().out)
-    assert "[4 to 2,048] (default: 256)" in text and "(default: runs/mnist-mlp)" in text
+    assert "[4 to 2,048] (default: 384)" in text and "(default: runs/mnist-mlp)" in text
 
 
 @pytest.mark.parametrize(

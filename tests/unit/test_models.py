@@ -518,7 +518,7 @@ def sn_resnet(c: Config) -> tuple[int, int]:
 
 
 COUNTS = {
-    "mnist-mlp": (mlp, 293_136, 117_121),
+    "mnist-mlp": (mlp, 488_464, 187_969),
     "mnist-mlp3": (mlp, 283_920, 267_009),
     "mnist-mlp-simple": (mlp, 114_064, 100_609),
     "mnist-5k-dcgan": (dcgan, 837_505, 431_937),

@@ -23,7 +23,7 @@ from ganlab.rundir import RunDir, scored
 
 BUDGET = dict(steps=1500, save_every=1500, sample_every=500, score_every=150)
 BASE = preset("mnist-dcgan").replace(width=32, batch_size=64, **BUDGET)
-MLP = preset("mnist-mlp").replace(**BUDGET)  # batches of 64 + 64 merged
+MLP = preset("mnist-mlp").replace(width=512, d_width=256, **BUDGET)  # batches of 64 + 64 merged
 ARMS: dict[str, tuple[str, Config]] = {  # arm: (claim, config)
     "dcgan": ("", BASE),
     "mlp": ("A DCGAN beats a fully connected GAN", MLP),

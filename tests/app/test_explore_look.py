@@ -214,9 +214,9 @@ def test_words_for_the_layers_of_convolutions() -> None:
     model = catalog.load(RELEASED / "mnist-dcgan" / "generator.safetensors")
     stages = Inside(model).stages(model.z([0])[0])
     assert [title for title, _ in layers.described(stages, model)] == [
-        "4 × 4, 256 channels, where it begins",
-        "7 × 7, 128 channels, after the first transposed convolution",
-        "14 × 14, 64 channels, after the second transposed convolution",
+        "4 × 4, 128 channels, where it begins",
+        "7 × 7, 64 channels, after the first transposed convolution",
+        "14 × 14, 32 channels, after the second transposed convolution",
         "The picture",
     ]
     assert all(isinstance(stage.layers[-1], Activation) for stage in stages)

@@ -93,6 +93,7 @@ def random_discriminator(config: Config, seed: int = 0) -> nn.Module:
     Weights under spectral norm are far from norm 1. Logits are of order one, so that a difference shows.
     """
     random = np.random.default_rng(seed)
+    torch.manual_seed(seed)  # of the first estimates of spectral norms
     module = build_discriminator(config)
 
     @torch.no_grad()

@@ -1,7 +1,8 @@
 """Explore in a headless Chromium, as a hand feels it: `python -m benchmarks.explore` (needs playwright and a chromium).
 
 For each released model: what its bytes weigh, the time to the first picture of a cold browser, from a move of the
-pointer to its picture, and frames a second of one and of sixteen pictures; a browser makes 60 at most.
+pointer to its picture, how far its pictures are off torch's, and frames a second of one and of sixteen pictures; a
+browser makes 60 at most.
 """
 
 from __future__ import annotations
@@ -14,14 +15,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import torch
 from playwright.sync_api import Browser, Page
 
 from benchmarks.in_browser import PICTURE, chromium, serve
 from ganlab import catalog, jobs
 from ganlab.app.components.generator import why_not
 from ganlab.browser_program import multiply_adds, to_browser
+from ganlab.models import build_generator
 from ganlab.presets import preset
+from ganlab.render import Model, to_uint8
 from ganlab.rundir import RunDir
+from ganlab.weights import GENERATOR, load_arrays
 
 MOVES, SECONDS = 60, 4
 # Moves by pointer, one a frame, and the latency that the component notes for each picture.
@@ -109,6 +115,8 @@ def measure(browser: Browser, address: str, name: str) -> None:
         f"  pointer to picture                median {statistics.median(times):.1f} ms, "
         f"p95 {times[int(0.95 * len(times))]:.1f} ms ({len(times)} moves)"
     )
+    off = difference_to_torch(page, key, model, name)
+    print(f"  off torch's pictures              {off.max()} of 255 at most, {off.mean():.4f} on average (64 pictures)")
     for num in (1, 16):
         fps, work = page.evaluate(FRAMES, [key, num, SECONDS])
         print(f"  {num:2d} at once                        {fps:.0f} frames/s, {work:.1f} ms a frame")
@@ -120,6 +128,30 @@ def measure(browser: Browser, address: str, name: str) -> None:
         f"p95 {times[int(0.95 * len(times))]:.1f} ms ({len(times)} moves; eight samples move too)"
     )
     page.context.close()
+
+
+PICTURES = """async ([id, zs, ys]) => {
+  const generator = await globalThis.ganlab.generator(id);
+  return zs.map((z, i) => {
+    const data = new Uint8ClampedArray(4 * generator.width * generator.height);
+    generator.run(Float32Array.from(z), ys && Float32Array.from(ys[i]), data);
+    return Array.from(data);
+  });
+}"""
+
+
+@torch.no_grad()
+def difference_to_torch(page: Page, key: str, model: Model, name: str, num: int = 64) -> np.ndarray:
+    """Grey levels between the browser's pictures of the first seeds and torch's."""
+    arrays, config, _ = load_arrays(catalog.find(name), kind=GENERATOR)
+    network = build_generator(config).eval()
+    network.load_state_dict({k: torch.from_numpy(v.astype(np.float32)) for k, v in arrays.items()}, strict=False)
+    z, labels = model.z(range(num)), model.labels_of(range(num))
+    expected = to_uint8(network(torch.from_numpy(z), None if labels is None else torch.from_numpy(labels)).numpy())
+    ys = None if labels is None else np.eye(model.num_classes)[labels].tolist()
+    channels, height, width = model.program.output_shape
+    drawn = np.array(page.evaluate(PICTURES, [key, z.tolist(), ys])).reshape(num, height, width, 4)
+    return np.abs(drawn[..., :channels] - expected.transpose(0, 2, 3, 1).astype(int))
 
 
 @contextmanager

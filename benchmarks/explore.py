@@ -30,24 +30,7 @@ from ganlab.rundir import RunDir
 from ganlab.weights import GENERATOR, load_arrays
 
 MOVES, SECONDS = 60, 4
-# Moves by pointer, one a frame, and the latency that the component notes for each picture.
-DRAG = """async (picture, moves) => {
-  const box = picture.getBoundingClientRect(), times = [];
-  const send = (type, x) => picture.dispatchEvent(new PointerEvent(type, {
-    bubbles: true, composed: true, pointerId: 1, clientX: box.x + 200 + x, clientY: box.y + 100, button: 0 }));
-  const stage = picture.closest(".stage");
-  stage.setPointerCapture = () => {};
-  send("pointerdown", 0);
-  for (let i = 1; i <= moves; i++) {
-    const before = picture.dataset.drawn;
-    send("pointermove", i);
-    while (picture.dataset.drawn === before) await new Promise(requestAnimationFrame);
-    times.push(Number(picture.dataset.latency));
-  }
-  send("pointerup", moves);
-  return times;
-}"""
-# Moves of the first slider, one a frame, and the same.
+# Moves of the first slider, one a frame, and the latency that the component notes for each picture.
 SLIDE = """async (picture, moves) => {
   const slider = picture.getRootNode().querySelector("input[type=range]"), times = [];
   for (let i = 1; i <= moves; i++) {
@@ -98,6 +81,23 @@ def first_picture(browser: Browser, address: str) -> tuple[Page, float, float]:
     return page, seconds, sum(received) / 1e6
 
 
+def drag(page: Page) -> list[float]:
+    """Milliseconds from each move of a real pointer to its picture, as the component notes them."""
+    picture, times = page.locator("canvas.picture"), []
+    box = picture.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 200, box["y"] + 100)
+    page.mouse.down()
+    for i in range(1, MOVES + 1):
+        before = picture.get_attribute("data-drawn")
+        page.mouse.move(box["x"] + 200 + i, box["y"] + 100)
+        while picture.get_attribute("data-drawn") == before:
+            pass
+        times.append(float(picture.get_attribute("data-latency") or "nan"))
+    page.mouse.up()
+    return times
+
+
 def measure(browser: Browser, address: str, name: str) -> None:
     model = catalog.load(name)
     if reason := why_not(model.program):
@@ -105,7 +105,7 @@ def measure(browser: Browser, address: str, name: str) -> None:
         return
     content = to_browser(model.program)
     page, seconds, received = first_picture(browser, f"{address}/?model={name}")
-    times = sorted(page.locator("canvas.picture").evaluate(DRAG, MOVES))
+    times = sorted(drag(page))
     key = content[4 : 4 + int.from_bytes(content[:4], "little")].decode().split('"id":"')[1][:16]
     print(
         f"{name}\n"

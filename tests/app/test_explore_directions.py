@@ -143,10 +143,13 @@ def test_a_picture_of_another_model_is_not_taken() -> None:
 
 def test_hands_on_the_sliders_are_not_overruled(named: Direction) -> None:
     amounts = Amounts(())
-    amounts.heard({"slant": 1.0})
+    amounts.heard({"slant": 1.0}, 0)
     assert (amounts.now, amounts.order) == ({"slant": 1.0}, 0)
     amounts.put({})
+    amounts.heard({"slant": 1.0}, 0)  # on its way when they were put
     assert (amounts.now, amounts.order) == ({}, 1)
+    amounts.heard({"slant": 0.5}, 1)
+    assert amounts.now == {"slant": 0.5}
 
 
 # --- a strip -------------------------------------------------------------------------------------------------------

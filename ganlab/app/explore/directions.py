@@ -48,8 +48,10 @@ class Amounts:
     def put(self, amounts: dict[str, float]) -> None:
         self.now, self.order = amounts, self.order + 1
 
-    def heard(self, amounts: dict[str, float]) -> None:
-        self.now = amounts
+    def heard(self, amounts: dict[str, float], order: int) -> None:
+        """A hand moved them, after that order; if there is a newer one, what it did is out of date."""
+        if order == self.order:
+            self.now = amounts
 
 
 def directions(model: Model, name: str, picture: DeltaGenerator, controls: DeltaGenerator) -> None:
@@ -140,7 +142,7 @@ def _slide(
             shown,
             [ways.GROUPS[g] for g in groups],
             {key: amount for key, amount in amounts.now.items() if key in every},
-            f"{name} {amounts.order}",
+            (name, amounts.order),
             "direction sliders",
             heard,
             reach=max([ways.reach(model), *map(abs, amounts.now.values())]),  # a link may go farther

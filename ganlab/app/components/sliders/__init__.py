@@ -39,11 +39,11 @@ class Slider:
 
 @dataclass(frozen=True)
 class Heard:
-    """Who hears what a person did: `moved` and `taken` the amounts that are not 0, by the names of directions; `sample`
-    the place of the one that was clicked; `chosen` the name of a direction. Each is called before the page is drawn
-    anew."""
+    """Who hears what a person did, each called before the page is drawn anew. `moved` and `taken`: the amounts that are
+    not 0, by the names of directions; `moved` also the number of the order that was the last when they moved. `sample`:
+    the place of the one that was clicked. `chosen`: the name of a direction."""
 
-    moved: Callable[[dict[str, float]], None]
+    moved: Callable[[dict[str, float], int], None]
     taken: Callable[[dict[str, float]], None]
     sample: Callable[[int], None]
     chosen: Callable[[str], None]
@@ -56,7 +56,7 @@ def sliders(
     shown: Sequence[Slider],
     groups: Sequence[tuple[str, str]],
     amounts: Mapping[str, float],
-    order: str,
+    order: tuple[str, int],
     key: str,
     heard: Heard,
     *,
@@ -67,9 +67,9 @@ def sliders(
 ) -> None:
     """Draw them for z (1 + S, latent_dim) and class weights y (1 + S, num_classes): the large picture, then samples.
 
-    groups: titles and what they mean. amounts: where the sliders stand at first, and whenever `order` is another than
-    before. reach: the largest amount. label: what the large picture is; names: what each sample is. chosen: the name of
-    the direction that stands out.
+    groups: titles and what they mean. amounts: where the sliders stand at first, and whenever `order`, a name and a
+    number, is another than before. reach: the largest amount. label: what the large picture is; names: what each sample
+    is. chosen: the name of the direction that stands out.
     """
     sent, reason = content(model.sha256, model.program)
     if sent and st.session_state.get(key, {}).get("unable"):
@@ -83,6 +83,10 @@ def sliders(
                 getattr(heard, event)(value)
 
         return call
+
+    def moved() -> None:
+        if (value := st.session_state[key]["moved"]) is not None:
+            heard.moved(value["amounts"], value["order"][1])
 
     _SLIDERS(
         key=key,
@@ -100,7 +104,7 @@ def sliders(
             ],
             "groups": [{"title": title, "about": about} for title, about in groups],
             "amounts": dict(amounts),
-            "order": order,
+            "order": list(order),
             "range": reach,
             "label": label,
             "names": list(names),
@@ -108,7 +112,7 @@ def sliders(
             "reason": f"{reason} {SERVER_DRAWS}" if reason else "",
             "served": None if sent else _served(model, z, y, shown, amounts),
         },
-        on_moved_change=hear("moved"),
+        on_moved_change=moved,
         on_taken_change=hear("taken"),
         on_sample_change=hear("sample"),
         on_chosen_change=hear("chosen"),

@@ -38,7 +38,10 @@ class View {
     this.waiting = []; // places of pictures that are still to be drawn: 0 the large one, then the samples
     this.drawn = 0;
     find(".reset").onclick = (event) => this.reset(event);
-    this.take.onclick = () => this.tell("taken", this.amounts());
+    this.take.onclick = () => {
+      clearTimeout(this.resting); // what was on the way is part of what is taken
+      this.tell("taken", this.amounts());
+    };
   }
 
   // New data from Python. The sliders stay as they are, unless Python orders other amounts.
@@ -51,7 +54,7 @@ class View {
     this.out = new Float32Array(this.width);
     this.image = new ImageData(data.width, data.height);
     this.layOut(data);
-    if (this.order !== data.order) {
+    if (String(this.order) !== String(data.order)) {
       this.order = data.order;
       for (const [name, input] of this.inputs) this.set(input, data.amounts[name] ?? 0);
     }
@@ -171,7 +174,7 @@ class View {
     this.resting = setTimeout(() => {
       const amounts = this.amounts(), said = Object.entries(amounts).map(([name, amount]) => `${name} ${amount}`);
       this.said.textContent = said.length ? `Moved: ${said.join(", ")}.` : "Not moved.";
-      this.tell("moved", amounts);
+      this.tell("moved", { order: this.order, amounts });
     }, REST_MS);
   }
 

@@ -59,7 +59,9 @@ def film_bytes(
         ConfigError for another kind, no frames, a rate that browsers do not play, a film too large to be held in
         memory, or an MP4 where the package av is missing.
     """
-    check_kind(kind)
+    if kind not in FILMS:
+        raise ConfigError(f"A film is a {' or a '.join(FILMS)}, not {kind or 'a file without an extension'}.")
+    check_mp4(kind)
     if len(frames) < 1 or not FPS[0] <= fps <= FPS[1]:
         raise ConfigError(f"A film needs a frame at least and 1 to 50 frames a second; got {len(frames)} and {fps:g}.")
     if (millions := math.prod(frames.shape[:3]) * scale**2 / 1e6) > MAX_MILLIONS:
@@ -71,11 +73,9 @@ def film_bytes(
     return (_gif if kind == ".gif" else _mp4)(frames, order, fps, scale, hold, progress)
 
 
-def check_kind(kind: str) -> None:
-    """Raise ConfigError for a film that can't be written here; to be asked before its pictures are drawn."""
-    if kind not in FILMS:
-        raise ConfigError(f"A film is a {' or a '.join(FILMS)}, not {kind or 'a file without an extension'}.")
-    if kind == ".mp4" and not has_mp4():
+def check_mp4(kind: str) -> None:
+    """Raise ConfigError for .mp4 where the package av is missing; to be asked before pictures are drawn."""
+    if kind.lower() == ".mp4" and not has_mp4():
         raise ConfigError("MP4 needs one package more: pip install av. A GIF needs none.")
 
 

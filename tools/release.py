@@ -112,11 +112,10 @@ def command_of(run: RunDir, name: str) -> str:
     config, events = run.read_config(), run.read_events()
     if odd := [event for event in events if event["event"] == "changed"]:
         raise RunError(f"{run.path} was changed at step {odd[0]['step']}: no command repeats it.")
-    _refuse_other_than(name, run, config)
+    different = _different(name, run, config)
     threads = next((event["threads"] for event in events if "threads" in event), 1)
     forks = [event for event in events if event["event"] == "forked"]
     if not forks:
-        different = {key: new for key, (_, new) in _different(name, config).items() if key != "seed"}
         return f"python -m ganlab train --preset {name} {_flags(different)}--seed {config.seed} --threads {threads}"
     parent, at = RunDir(forks[-1]["parent"]), forks[-1]["parent_step"]
     before = parent.read_status() if parent.exists else None
@@ -132,24 +131,22 @@ def command_of(run: RunDir, name: str) -> str:
     )
 
 
-def _different(name: str, config: Config) -> dict[str, tuple[Any, Any]]:
-    """What differs from the preset NAME: (its value, the run's)."""
+def _different(name: str, run: RunDir, config: Config) -> dict[str, Any]:
+    """What the run has otherwise than the preset NAME, but for the seed. Raises ConfigError if that is more than how
+    long it trains and how often one looks."""
     base = preset(name)
     different = changed(base, config)
+    different.pop("seed", None)
     if config.conditioning != "none" and not base.classes and _has_all_classes(config):
         different.pop("classes", None)  # named by the data
-    return different
-
-
-def _refuse_other_than(name: str, run: RunDir, config: Config) -> None:
-    free = {f.name for f in dataclasses.fields(Config) if f.metadata["free"]} | WATCHED | {"seed"}
-    different = _different(name, config)
+    free = {f.name for f in dataclasses.fields(Config) if f.metadata["free"]} | WATCHED
     if other := [key for key in different if key not in free]:
         rows = "\n".join("  {}: {!r} in the preset, {!r} in the run".format(key, *different[key]) for key in other)
         raise ConfigError(
             f"{run.path} is no run of the preset {name!r}:\n{rows}\nA released model bears the name of its preset: "
             "change the preset and train again, or choose the --name that it was trained by."
         )
+    return {key: new for key, (_, new) in different.items()}
 
 
 def _flags(values: Mapping[str, Any]) -> str:

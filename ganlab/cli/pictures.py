@@ -79,13 +79,12 @@ def interpolate_command(argv: list[str], started: float) -> None:
         from ganlab import catalog, export, latent, render
         from ganlab.files import write_atomic
 
-        if (kind := out.suffix.lower()) in export.FILMS:
-            export.check_kind(kind)
+        export.check_mp4(out.suffix)
         opened = catalog.load(model)
         label = opened.labels_of([from_], class_)  # one class all the way
         z = latent.path(opened.z([from_, to]), frames, path)
         pictures = opened.generate(z, None if label is None else label.repeat(frames))
-        if kind in export.FILMS:
+        if (kind := out.suffix.lower()) in export.FILMS:
             with _progress("Encoding") as progress:
                 film = export.film_bytes(kind, pictures, fps, progress=progress)
             write_atomic(out, film)
@@ -119,8 +118,7 @@ def render_command(argv: list[str], started: float) -> None:
         from ganlab.scene import save_scene
         from ganlab.timelapse import points_of
 
-        if (kind := out.suffix.lower()) in export.FILMS:
-            export.check_kind(kind)
+        export.check_mp4(out.suffix)
         wanted = parse(recipe)
         model = catalog.load(wanted.source)
         points = points_of(wanted, model)
@@ -175,8 +173,7 @@ def _film_of_snapshots(what: str, out: Path, fps: float, scale: int, max_frames:
     from ganlab.recipe import Anchor, Recipe, parse
     from ganlab.timelapse import frames, points_of, snapshots_of
 
-    if (kind := out.suffix.lower()) in export.FILMS:
-        export.check_kind(kind)
+    export.check_mp4(out.suffix)
     shown = parse(what) if "model=" in what else Recipe(what, tuple(Anchor(seed) for seed in range(64)))
     files = export.thinned(list(snapshots_of(shown).values()), max_frames)
     with _progress("Drawing") as progress:

@@ -214,15 +214,15 @@ def from_file(content: bytes, model: Model, name: str) -> list[str]:
             found = load_directions(file, model).directions
         except WeightsError as error:
             raise WeightsError(str(error).replace(str(file), "The file")) from None
-    new = []
+    every, new = known(model, name), []
     for direction in found:
-        every = known(model, name)
         if PRINCIPAL.fullmatch(direction.name) or any(
             np.array_equal(d.vector, direction.vector) for d in every.values()
         ):
             continue
         names = [direction.name, *(f"{direction.name}-{i}" for i in range(2, 1000))]
         free = next(candidate for candidate in names if candidate not in every)
-        own(name).directions.append(replace(direction, name=free))
+        every[free] = replace(direction, name=free)
+        own(name).directions.append(every[free])
         new.append(free)
     return new

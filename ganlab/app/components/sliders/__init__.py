@@ -79,14 +79,10 @@ def sliders(
 
     def hear(event: str) -> Callable[[], None]:
         def call() -> None:
-            if (value := st.session_state[key][event]) is not None:
-                getattr(heard, event)(value)
+            if (values := st.session_state[key][event]) is not None:
+                getattr(heard, event)(*values)
 
         return call
-
-    def moved() -> None:
-        if (value := st.session_state[key]["moved"]) is not None:
-            heard.moved(value["amounts"], value["order"][1])
 
     _SLIDERS(
         key=key,
@@ -112,7 +108,7 @@ def sliders(
             "reason": f"{reason} {SERVER_DRAWS}" if reason else "",
             "served": None if sent else _served(model, z, y, shown, amounts),
         },
-        on_moved_change=moved,
+        on_moved_change=hear("moved"),
         on_taken_change=hear("taken"),
         on_sample_change=hear("sample"),
         on_chosen_change=hear("chosen"),

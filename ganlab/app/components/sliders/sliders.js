@@ -1,5 +1,6 @@
 // Sliders along directions of latent space: a large picture and samples, all moved, drawn while a slider is held.
-// Generators come from ../generator. What is reported to Python are triggers: moved, taken, sample, chosen.
+// Generators come from ../generator. What is reported to Python are triggers with lists of values: moved, taken, sample,
+// chosen.
 
 const DRAW_MS = 10; // of each frame, for samples
 const REST_MS = 200; // after the last change, Python hears the amounts
@@ -40,7 +41,7 @@ class View {
     find(".reset").onclick = (event) => this.reset(event);
     this.take.onclick = () => {
       clearTimeout(this.resting); // what was on the way is part of what is taken
-      this.tell("taken", this.amounts());
+      this.tell("taken", [this.amounts()]);
     };
   }
 
@@ -114,7 +115,7 @@ class View {
         this.rest();
       };
       const button = made("button", { type: "button", className: "name", value: name, textContent: label, title: about });
-      button.onclick = () => this.tell("chosen", name);
+      button.onclick = () => this.tell("chosen", [name]);
       fields[group].append(made("div", { className: "row" }, button, input, amount));
       this.inputs.set(name, input);
       this.set(input, old.get(name) ?? data.amounts[name] ?? 0);
@@ -128,7 +129,7 @@ class View {
     this.samples.setAttribute("aria-label", "Other pictures, moved as far");
     this.samples.replaceChildren(...data.names.map((name, i) => {
       const canvas = made("canvas", { width: data.width, height: data.height });
-      const button = made("button", { type: "button", title: name, onclick: () => this.tell("sample", i) }, canvas);
+      const button = made("button", { type: "button", title: name, onclick: () => this.tell("sample", [i]) }, canvas);
       button.setAttribute("aria-label", name);
       return button;
     }));
@@ -174,7 +175,7 @@ class View {
     this.resting = setTimeout(() => {
       const amounts = this.amounts(), said = Object.entries(amounts).map(([name, amount]) => `${name} ${amount}`);
       this.said.textContent = said.length ? `Moved: ${said.join(", ")}.` : "Not moved.";
-      this.tell("moved", { order: this.order, amounts });
+      this.tell("moved", [amounts, this.order[1]]);
     }, REST_MS);
   }
 

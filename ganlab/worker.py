@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -107,6 +108,32 @@ class Reporter(Heartbeat[Status]):
             self.update(state="failed", error=said or ("interrupted" if kind is KeyboardInterrupt else kind.__name__))
         elif self.status.state == "running":
             self.update(state="done", share=1.0, doing="")
+
+
+@contextmanager
+def ends_when_told() -> Iterator[Callable[[], None]]:
+    """Note SIGINT and SIGTERM instead of dying of them; a second one ends the process at once.
+
+    Yields a function that raises KeyboardInterrupt once one has come; call it where the work may end. The handler
+    must not raise by itself: it runs anywhere, and an exception where C++ calls Python, as the import of torch does,
+    aborts the process.
+    """
+    told = threading.Event()
+
+    def note(number: int, _: Any) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        told.set()
+
+    def check() -> None:
+        if told.is_set():
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield check
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

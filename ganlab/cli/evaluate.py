@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +14,7 @@ import tyro
 from ganlab.cli.pictures import ModelArgument
 from ganlab.errors import ConfigError
 from ganlab.rundir import RunDir
+from ganlab.worker import ends_when_told
 
 if TYPE_CHECKING:
     from ganlab.evaluate.report import Metric, Report
@@ -59,7 +58,7 @@ def evaluate_command(argv: list[str], started: float) -> None:
             raise ConfigError(f"{out}: figures are written as .json.")
         names = [model, *against]
         options: dict[str, Any] = {"seed": seed, "data_root": data_root, "num_threads": threads}
-        with _Progress() as progress:
+        with ends_when_told() as check, _Progress(check) as progress:
             options["progress"] = progress
             if inception:
                 found = _inception(names, data, num, inception_weights, options)
@@ -74,23 +73,11 @@ def evaluate_command(argv: list[str], started: float) -> None:
             write_atomic(out, to_json(found))
             print(f"\n{out}")
 
-    with ends_can_be_told():
-        try:
-            tyro.cli(evaluate, args=argv, prog="python -m ganlab evaluate")
-        except KeyboardInterrupt:
-            print("ganlab: interrupted; what was finished is kept.", file=sys.stderr)
-            sys.exit(130)
-
-
-@contextmanager
-def ends_can_be_told() -> Iterator[None]:
-    """A signal to end raises KeyboardInterrupt; the first of them is otherwise ignored in the background."""
-    before = {n: signal.signal(n, signal.default_int_handler) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        tyro.cli(evaluate, args=argv, prog="python -m ganlab evaluate")
+    except KeyboardInterrupt:
+        print("ganlab: interrupted; what was finished is kept.", file=sys.stderr)
+        sys.exit(130)
 
 
 def _models(names: Sequence[str], data: str, num: int | None, options: dict[str, Any]) -> list[dict[str, Any]]:
@@ -208,11 +195,15 @@ def _aligned(rows: Rows) -> str:
 
 
 class _Progress:
-    """What is being done, on standard error: one line that changes on a terminal, else a line every ten seconds."""
+    """What is being done, on standard error: one line that changes on a terminal, else a line every ten seconds.
+
+    `check` is called each time: it may raise, to end the work.
+    """
 
     LINE_EVERY = 10.0
 
-    def __init__(self) -> None:
+    def __init__(self, check: Callable[[], None]) -> None:
+        self.check = check
         self.next_line = time.monotonic() + self.LINE_EVERY
         self.shown = 0
 
@@ -223,6 +214,7 @@ class _Progress:
         self.clear()
 
     def __call__(self, doing: str, share: float) -> None:
+        self.check()
         line = f"{share:4.0%}  {doing}"
         if sys.stderr.isatty():
             print(f"\r{line.ljust(self.shown)}", end="", file=sys.stderr, flush=True)

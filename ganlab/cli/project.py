@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from ganlab.cli.evaluate import ends_can_be_told
 from ganlab.cli.pictures import ClassArgument, ModelArgument
 from ganlab.errors import ConfigError
 
@@ -59,31 +58,30 @@ def project_command(argv: list[str], started: float) -> None:
 
 
 def _work(folder: Path, model: Model, picture: np.ndarray, starts: int, steps: int, seed: int) -> Found:
-    """Look, and keep in the folder what was found; an interrupt ends it early."""
+    """Look, and keep in the folder what was found; a signal to end ends it early, with one answer at least."""
     from ganlab.found import NUM, nearest_samples, save_found
     from ganlab.path_facts import extractor_of
-    from ganlab.worker import Reporter, claimed
+    from ganlab.worker import Reporter, claimed, ends_when_told
 
-    with claimed(folder, f"{folder} is being written"), Reporter(folder) as reporter, ends_can_be_told():
+    with claimed(folder, f"{folder} is being written"), Reporter(folder) as reporter, ends_when_told() as check:
         (folder / "found.npz").unlink(missing_ok=True)  # of another picture
         best = None
         try:
             for best in nearest_samples(model, picture, num=max(NUM, starts), seed=seed, keep=starts):
                 save_found(folder, picture, best.best())
                 reporter.update(doing="looking among random ones")
+                check()
             nearest = best
-            from ganlab.projection import (
-                SHOW_EVERY,
-                project,
-            )  # torch takes seconds to import: the first answer is there
+            # torch takes seconds to import: the first answer is there
+            from ganlab.projection import SHOW_EVERY, project
 
+            check()
             answers = project(model, picture, starts=nearest, steps=steps, extractor=extractor_of(model))
             for i, best in enumerate(answers, start=1):
                 save_found(folder, picture, best)
                 reporter.update(doing="improving", share=min(1.0, i * SHOW_EVERY / max(steps, 1)))
+                check()
         except KeyboardInterrupt:
-            if best is None:
-                raise
             reporter.update(state="stopped", doing="")
     assert best is not None
     return best.best()

@@ -24,7 +24,7 @@ from ganlab.projection import generate, look, project
 from ganlab.recipe import parse
 from ganlab.render import Model, load_model, to_uint8
 from ganlab.scene import pictures
-from ganlab.worker import Status, claimed, read_status
+from ganlab.worker import Status, claimed, ends_when_told, read_status
 
 FAMILIES = [
     {"model": "mlp", "conditioning": "concat"},
@@ -258,6 +258,19 @@ def test_signals_are_as_before_afterwards(model, tmp_path, monkeypatch):
     save_image(tmp_path / "x.png", model.sample(1)[0])
     cli.main(None, ["project", "a.safetensors", "x.png", "--out", "f", "--steps", "0"])
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_end_is_obeyed_where_the_work_may_end_and_the_second_at_once(number):
+    before = signal.getsignal(number)
+    with ends_when_told() as check:
+        check()
+        signal.raise_signal(number)  # also in the middle of an import: nothing is raised there
+        assert signal.getsignal(number) is signal.SIG_DFL
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                check()
+    assert signal.getsignal(number) is before
 
 
 def test_a_status_without_a_fresh_sign_of_life_is_not_alive():

@@ -165,6 +165,31 @@ def test_one_that_does_not_lead_writes_nothing(tmp_path: Path, monkeypatch: pyte
 
 # --- two real processes ----------------------------------------------------------------------------------------------
 
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+STEP = """
+from pathlib import Path
+import torch
+from ganlab.distributed import world_of
+
+with world_of(torch.device("cpu")) as world:
+    weight = torch.nn.Parameter(torch.ones(3))
+    weight.sum().backward()
+    world.average_gradients([weight])
+    torch.optim.Adam([weight]).step()
+print(sorted(file.read_text() for file in Path("/proc/self/task").glob("*/comm") if "gloo" in file.read_text()))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads through /proc")
+def test_no_thread_of_the_group_is_left(tmp_path: Path) -> None:
+    """One that outlives the interpreter aborts the process now and then."""
+    (tmp_path / "step.py").write_text(STEP)
+    environment = {**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*TORCHRUN, tmp_path / "step.py"], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["[]", "[]"]
+
 
 @contextlib.contextmanager
 def torchrun(command: str, run: Path, config: Config | None = None) -> Iterator[subprocess.Popen]:
@@ -174,11 +199,10 @@ def torchrun(command: str, run: Path, config: Config | None = None) -> Iterator[
         if value != getattr(Config(), name):
             flags += [f"--{name}", str(value)]
     where = [str(run)] if command == "resume" else ["--out", str(run)]
-    call = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     log = run.with_suffix(f".{command}.log")
     with open(log, "w") as file:
         process = subprocess.Popen(
-            [*call, "-m", "ganlab", command, *where, *flags], cwd=REPO, stdout=file, stderr=subprocess.STDOUT
+            [*TORCHRUN, "-m", "ganlab", command, *where, *flags], cwd=REPO, stdout=file, stderr=subprocess.STDOUT
         )
     process.log = log  # type: ignore[attr-defined]
     try:

@@ -63,8 +63,8 @@ def world_of(device: torch.device) -> Iterator[World]:
     if size == 1:
         yield World()
         return
-    # Imported later, as the first optimiser does by way of torch._dynamo, its functions' default arguments would hold the
-    # group for good: its threads would outlive the interpreter, which aborts the process now and then.
+    # Imported later, as the first optimiser does by way of torch._dynamo, its functions' default arguments would hold
+    # the group for good: its threads would outlive the interpreter, which aborts the process now and then.
     import torch.distributed.nn  # noqa: F401
 
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")

@@ -237,7 +237,7 @@ def test_two_processes_are_one_run(tmp_path: Path) -> None:
     whole, killed = RunDir(tmp_path / "whole"), RunDir(tmp_path / "killed")
     whole.open_config(PLAIN.replace(steps=100_000))
     killed.open_config(PLAIN)
-    whole.request("run", until=10), killed.request("run", until=35)
+    whole.request("run", until=10), killed.request("run", until=30)  # pauses leave pictures: where some are due anyway
     with torchrun("resume", whole.path) as one, torchrun("resume", killed.path) as two:
         wait_until(two, lambda: len(killed.states()) > 1 and int(killed.states()[-1].stem) >= 10)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -246,7 +246,7 @@ def test_two_processes_are_one_run(tmp_path: Path) -> None:
         assert len(workers) == 2 and killed.read_status().pid in workers
         for pid in workers:
             os.kill(pid, signal.SIGKILL)
-        assert two.wait(PATIENCE) != 0 and 10 <= int(killed.states()[-1].stem) <= 35
+        assert two.wait(PATIENCE) != 0 and 10 <= int(killed.states()[-1].stem) <= 30
 
         wait_until(one, lambda: whole.read_status().state == "paused")
         assert whole.read_status().step == 10

@@ -23,6 +23,7 @@ from ganlab.models.layers import (
     with_class,
     with_class_maps,
 )
+from ganlab.models.strided import Down, Up
 
 START = 4  # height and width of the smallest feature map
 
@@ -45,8 +46,7 @@ class DCGANGenerator(nn.Module):
         outputs = [*features[1:], config.channels]
         self.norms = nn.ModuleList(g_norm(config, n) for n in features)
         self.ups = nn.ModuleList(
-            nn.ConvTranspose2d(n, m, k, stride=2, padding=1, bias=plain or m == config.channels)
-            for n, m, k in zip(features, outputs, kernels, strict=True)
+            Up(n, m, k, bias=plain or m == config.channels) for n, m, k in zip(features, outputs, kernels, strict=True)
         )
         self.act, self.last_norm = g_activation(config), g_norm(config, config.channels, last=True)
         prepare(self, config.inits[0])
@@ -69,7 +69,7 @@ class DCGANDiscriminator(nn.Module):
         inputs = [config.channels + num_concatenated(config), *features[:-1]]
         self.norms = nn.ModuleList(d_norm(config, m, first=i == 0) for i, m in enumerate(features))
         self.downs = nn.ModuleList(
-            nn.Conv2d(n, m, k, stride=2, padding=1, bias=i == 0 or not config.norms[1].startswith("batch"))
+            Down(n, m, k, bias=i == 0 or not config.norms[1].startswith("batch"))
             for i, (n, m, k) in enumerate(zip(inputs, features, kernels, strict=True))
         )
         self.act, self.dropout = Activation(config.leaky_slope), nn.Dropout2d(config.d_dropout)

@@ -26,6 +26,7 @@ from ganlab.models.layers import (
     with_class,
     with_class_maps,
 )
+from ganlab.models.strided import Down, Up
 
 # Features of G's feature maps, as multiples of width, from the smallest map to the picture's size.
 WIDTHS = {28: (4, 2, 1), 32: (6, 4, 2, 1)}
@@ -47,9 +48,7 @@ class SNConvGenerator(nn.Module):
         plain = config.norms[0] == "none"
         self.project = nn.Linear(config.latent_dim + num_concatenated(config), features[0] * self.start**2, bias=plain)
         self.norms = nn.ModuleList(g_norm(config, n) for n in features)
-        self.ups = nn.ModuleList(
-            nn.ConvTranspose2d(n, m, 4, stride=2, padding=1, bias=plain) for n, m in pairwise(features)
-        )
+        self.ups = nn.ModuleList(Up(n, m, 4, bias=plain) for n, m in pairwise(features))
         self.last, self.last_norm = (
             nn.Conv2d(features[-1], config.channels, 3, padding=1),
             g_norm(config, config.channels, last=True),
@@ -74,7 +73,7 @@ class SNConvDiscriminator(nn.Module):
         width, downs = config.d_width or config.width, DOWNS[config.image_size]
         sizes = [config.channels + num_concatenated(config), *(n * width for n, _, _ in downs)]
         self.downs = nn.ModuleList(
-            nn.Conv2d(n, m, kernel, stride, padding=1)
+            Down(n, m, kernel) if stride == 2 else nn.Conv2d(n, m, kernel, padding=1)
             for (n, m), (_, kernel, stride) in zip(pairwise(sizes), downs, strict=True)
         )
         self.norms = nn.ModuleList(d_norm(config, m, first=i == 0) for i, m in enumerate(sizes[1:]))

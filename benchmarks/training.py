@@ -1,17 +1,20 @@
 """Images a second of ganlab's training step against a textbook loop: `python -m benchmarks.training`.
 
 The textbook loop is that of most tutorials: a DataLoader with transforms and two workers, float32, one `.item()` a loss
-a step. Both train the same networks with the same batch and Adam, in turns, in one process; the median of the ratios is
-reported. Pictures: the bundled digits, or random colour ones (the speed does not depend on what they show).
+a step. Both train the same networks with the same batch and Adam, in turns, each in a process of its own that waits
+while others have theirs; the median of the ratios is reported. Pictures: the bundled digits, or random colour ones (the
+speed does not depend on what they show).
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +29,13 @@ from ganlab.config import Config
 from ganlab.data import DATASETS, open_dataset
 from ganlab.loop import pick_device
 from ganlab.models import build_discriminator, build_generator, sample_prior
+from ganlab.models.strided import Down, Up
 from ganlab.presets import preset
 from ganlab.render import to_uint8
 from ganlab.rundir import RunDir
 from ganlab.scores import NUM, scorer_of
 from ganlab.trainer import Trainer
+from ganlab.worker import keep_memory
 
 PRESETS = ("mnist-dcgan", "cifar10-dcgan", "mnist-mlp-simple")
 
@@ -52,7 +57,7 @@ class Pictures(Dataset):
 
 def textbook(config: Config, images: np.ndarray, device: torch.device) -> Iterator[None]:
     """One step each time it is asked."""
-    netG, netD = build_generator(config).to(device), build_discriminator(config).to(device)
+    netG, netD = plain(build_generator(config)).to(device), plain(build_discriminator(config)).to(device)
     betas = (config.beta1, config.beta2)
     optimizerG = torch.optim.Adam(netG.parameters(), lr=config.learning_rate, betas=betas)
     optimizerD = torch.optim.Adam(netD.parameters(), lr=config.learning_rate, betas=betas)
@@ -77,12 +82,46 @@ def textbook(config: Config, images: np.ndarray, device: torch.device) -> Iterat
             yield
 
 
+def plain(network: nn.Module) -> nn.Module:
+    """With torch's own convolutions, in place."""
+    for layer in network.modules():
+        if isinstance(layer, Down | Up):
+            layer.__class__ = nn.Conv2d if isinstance(layer, Down) else nn.ConvTranspose2d
+    return network
+
+
 def ours(config: Config, images: np.ndarray, device: torch.device) -> Iterator[None]:
+    """As `python -m ganlab train` does it."""
+    keep_memory()
     trainer = Trainer(config, torch.from_numpy(images).to(device))
     torch.set_flush_denormal(True)
     while True:
         trainer.train_step()
         yield
+
+
+def in_turns(loop: Callable[..., Iterator[None]], config: Config, device: torch.device) -> Callable[[float], float]:
+    """Start the loop in a process; returns what lets it work for so many seconds, and gives its images a second. After
+    0 seconds it ends."""
+    spawn = multiprocessing.get_context("spawn")
+    mine, other = spawn.Pipe()
+    process = spawn.Process(target=_obey, args=(other, loop, config, device))
+    process.start()
+
+    def turn(seconds: float) -> float:
+        mine.send(seconds)
+        if seconds:
+            return mine.recv()
+        process.join()
+        return 0.0
+
+    return turn
+
+
+def _obey(other: Connection, loop: Callable[..., Iterator[None]], config: Config, device: torch.device) -> None:
+    steps = loop(config, pictures(config), device)
+    while seconds := other.recv():
+        other.send(images_per_s(steps, config.batch_size, seconds, device))
 
 
 def images_per_s(loop: Iterator[None], batch_size: int, seconds: float, device: torch.device) -> float:
@@ -105,20 +144,22 @@ def pictures(config: Config) -> np.ndarray:
 def compare(name: str, rounds: int, seconds: float, device: torch.device, compiled: bool) -> None:
     """Rows of one preset, at batch 128."""
     config = preset(name).replace(batch_size=128)
-    images = pictures(config)
-    loops = {
-        "textbook": textbook(config, images, device),
-        "ganlab": ours(config, images, device),
-        "ganlab, float32": ours(config.replace(precision="float32"), images, device),
+    loops: dict[str, tuple[Callable[..., Iterator[None]], Config]] = {
+        "textbook": (textbook, config),
+        "ganlab": (ours, config),
+        "ganlab, float32": (ours, config.replace(precision="float32")),
     }
     if compiled:
-        loops["ganlab, compiled"] = ours(config.replace(compile=True), images, device)
-    for loop in loops.values():
-        images_per_s(loop, config.batch_size, 2.0, device)  # warm-up
+        loops["ganlab, compiled"] = ours, config.replace(compile=True)
+    turns = {key: in_turns(loop, of, device) for key, (loop, of) in loops.items()}
     speeds: dict[str, list[float]] = {key: [] for key in loops}
+    for turn in turns.values():
+        turn(2.0)  # warm-up
     for _ in range(rounds):
-        for key, loop in loops.items():
-            speeds[key].append(images_per_s(loop, config.batch_size, seconds, device))
+        for key, turn in turns.items():
+            speeds[key].append(turn(seconds))
+    for turn in turns.values():
+        turn(0.0)
     for key, values in speeds.items():
         ratio = statistics.median(a / b for a, b in zip(values, speeds["textbook"], strict=True))
         print(f"| `{name}` | {key} | {statistics.median(values):,.0f} | {ratio:.2f}x |", flush=True)
@@ -209,6 +250,7 @@ def main() -> None:
     parser.add_argument("--flops", nargs="*", default=[], help="presets whose arithmetic to measure instead")
     arguments = parser.parse_args()
     device = pick_device(arguments.device)
+    keep_memory()
     where = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     print(f"torch {torch.__version__}, {device} ({where}), batch 128")
     if arguments.flops:

@@ -6,6 +6,7 @@ A training has more to tell than others (`ganlab.rundir`); evaluations and proje
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import signal
@@ -24,6 +25,9 @@ from ganlab.files import write_atomic
 
 HEARTBEAT = 1.0  # seconds between two signs of life
 LOST_AFTER = 15.0  # seconds without one after which a worker counts as gone
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+LARGEST_ON_HEAP = 2**25  # bytes; the most that glibc allows
 
 State = Literal["running", "done", "stopped", "failed"]
 S = TypeVar("S")  # a status: a dataclass with a heartbeat
@@ -134,6 +138,15 @@ def ends_when_told() -> Iterator[Callable[[], None]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def keep_memory() -> None:
+    """Let this process keep what it has freed. glibc hands large blocks back, and for the next such tensor every
+    page is mapped again: up to a tenth of a training step. With another C library nothing happens."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_THRESHOLD, LARGEST_ON_HEAP)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 @contextmanager

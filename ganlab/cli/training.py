@@ -16,6 +16,7 @@ from ganlab.cli.flags import early_flag, flag, hyperparameters, parsed, where_to
 from ganlab.config import Config
 from ganlab.presets import PRESETS, preset
 from ganlab.rundir import RunDir, Status
+from ganlab.worker import keep_memory
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -84,6 +85,7 @@ def _work(
         run.request("run")  # a person typed the command: whatever was asked before is over
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, ask_to_stop)
+    keep_memory()
     from ganlab.loop import train
 
     if not leads:

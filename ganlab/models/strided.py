@@ -42,8 +42,8 @@ class Up(nn.ConvTranspose2d):
         if learns_by_product(x, weight, self.out_channels):
             return _add(_Up.apply(x.bfloat16(), weight.bfloat16()), self.bias)
         if folds(x, weight, self.out_channels):
-            y = F.pixel_shuffle(F.conv_transpose2d(x, F.pixel_unshuffle(weight, 2)), 2)[..., 1:-1, 1:-1]
-            return _add(y, self.bias)
+            bias = None if self.bias is None else self.bias.repeat_interleave(4)
+            return F.pixel_shuffle(F.conv_transpose2d(x, F.pixel_unshuffle(weight, 2), bias), 2)[..., 1:-1, 1:-1]
         return F.conv_transpose2d(x, weight, self.bias, stride=2, padding=1)
 
 

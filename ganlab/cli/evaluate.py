@@ -14,7 +14,6 @@ import tyro
 from ganlab.cli.pictures import ModelArgument
 from ganlab.errors import ConfigError
 from ganlab.rundir import RunDir
-from ganlab.worker import ends_when_told
 
 if TYPE_CHECKING:
     from ganlab.evaluate.report import Metric, Report
@@ -54,6 +53,8 @@ def evaluate_command(argv: list[str], started: float) -> None:
             data_root: Folder of downloaded data sets (else $GANLAB_DATA, else ./data).
             threads: Threads of the CPU; 0: all cores.
         """
+        from ganlab.worker import ends_when_told
+
         if out is not None and out.suffix.lower() != ".json":
             raise ConfigError(f"{out}: figures are written as .json.")
         names = [model, *against]

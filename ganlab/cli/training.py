@@ -16,7 +16,6 @@ from ganlab.cli.flags import early_flag, flag, hyperparameters, parsed, where_to
 from ganlab.config import Config
 from ganlab.presets import PRESETS, preset
 from ganlab.rundir import RunDir, Status
-from ganlab.worker import keep_memory
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -85,8 +84,10 @@ def _work(
         run.request("run")  # a person typed the command: whatever was asked before is over
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, ask_to_stop)
-    keep_memory()
     from ganlab.loop import train
+    from ganlab.worker import keep_memory
+
+    keep_memory()
 
     if not leads:
         train(config, run.path, data_root=data_root, device=device, threads=threads, started=started)

@@ -159,9 +159,9 @@ def test_dcgan_generator_is_the_papers(size: int, heights: list[int]) -> None:
     a, b, c, d = ((h, h) for h in heights)
     assert layers_in_order(build_generator(config), sample_prior(config, 2)) == [
         ("Linear", (32 * 4 * 4,)),
-        ("BatchNorm", (32, *a)), ("ReLU", (32, *a)), ("ConvTranspose2d", (16, *b)),
-        ("BatchNorm", (16, *b)), ("ReLU", (16, *b)), ("ConvTranspose2d", (8, *c)),
-        ("BatchNorm", (8, *c)), ("ReLU", (8, *c)), ("ConvTranspose2d", (3, *d)), ("NoNorm", (3, *d)),
+        ("BatchNorm", (32, *a)), ("ReLU", (32, *a)), ("Up", (16, *b)),
+        ("BatchNorm", (16, *b)), ("ReLU", (16, *b)), ("Up", (8, *c)),
+        ("BatchNorm", (8, *c)), ("ReLU", (8, *c)), ("Up", (3, *d)), ("NoNorm", (3, *d)),
     ]  # fmt: skip
 
 
@@ -173,7 +173,7 @@ def test_dcgan_discriminator_is_the_papers(size: int, heights: list[int]) -> Non
     """
     expected = []
     for features, h, norm in zip((8, 16, 32), heights, ("NoNorm", "BatchNorm", "BatchNorm"), strict=True):
-        expected += [(kind, (features, h, h)) for kind in ("Conv2d", norm, "Activation", "Dropout2d")]
+        expected += [(kind, (features, h, h)) for kind in ("Down", norm, "Activation", "Dropout2d")]
     D = build_discriminator(small(image_size=size, channels=3))
     assert layers_in_order(D, torch.zeros(2, 3, size, size)) == [*expected, ("Linear", (1,))]
     kernels = [4, 4, 3] if size == 28 else [4, 4, 4]
@@ -190,7 +190,7 @@ def test_dcgan_discriminator_is_the_papers(size: int, heights: list[int]) -> Non
 def test_sn_conv_discriminator_keeps_and_halves(size: int, shapes: list[tuple[int, int]]) -> None:
     D = build_discriminator(small(model="sn-conv", image_size=size, d_norm="none"))
     passed = layers_in_order(D, torch.zeros(2, 1, size, size))
-    assert [shape for kind, shape in passed if kind == "Conv2d"] == [(n, h, h) for n, h in shapes]
+    assert [shape for kind, shape in passed if kind in ("Conv2d", "Down")] == [(n, h, h) for n, h in shapes]
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4])

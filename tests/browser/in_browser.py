@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,15 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from benchmarks.in_browser import CHROMIUM, PATIENCE, chromium, serve
 from ganlab import jobs
 from ganlab.rundir import list_runs
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-SLOW = 180_000  # milliseconds: two cores, and others at work on them; a quick machine waits for none of it
+SLOW = 1000 * PATIENCE  # milliseconds; a quick machine waits for none of it
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed (set $CHROMIUM to its path)")
 
@@ -39,37 +32,16 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def server(runs: Path) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.port", str(port),
-               "--server.address", "127.0.0.1", "--server.headless", "true"]  # fmt: skip
-    environment = {**os.environ, "GANLAB_RUNS": str(runs)}
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    address = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + SLOW / 1000
-    while True:
-        try:
-            urllib.request.urlopen(f"{address}/_stcore/health").close()
-            break
-        except OSError:
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.1)
-    yield address
-    process.terminate()
-    process.wait(timeout=30)
+    with serve(runs) as (address, _):
+        yield address
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     playwright.expect.set_options(timeout=SLOW)
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
-        yield browser
-        browser.close()
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture
@@ -86,7 +58,7 @@ def page(browser: Browser) -> Iterator[Page]:
 
 def until(page: Page, condition: Callable[[], bool]) -> None:
     """Let the page live until `condition` holds."""
-    deadline = time.monotonic() + SLOW / 1000
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline
         page.wait_for_timeout(200)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ganlab import catalog
+from ganlab.app.card import why
 from ganlab.files import write_atomic
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -72,13 +73,7 @@ def _cost(cards: Mapping[str, Mapping[str, Any]]) -> str:
 def _model(name: str, card: Mapping[str, Any]) -> str:
     lines = [f"### {name}\n", f"{card['title']}, {card['hardware']}:\n", f"    {card['command']}\n"]
     if chosen := card.get("chosen"):
-        score = "" if chosen["score"] is None else f" `{chosen['metric']}` {_number(chosen['score'])}"
-        why = {
-            "best": f"the best of {chosen['of_scores']} scores:{score}",
-            "newest": f"the newest; its score:{score or ' none'}",
-            "step": f"chosen by hand; its score:{score or ' none'}",
-        }
-        lines.append(f"Step {card['steps']:,} of {chosen['of_steps']:,}, {why[chosen['as']]}.\n")
+        lines.append(f"Step {card['steps']:,} of {chosen['of_steps']:,}, {why(chosen)}.\n")
     else:
         lines.append(f"Step {card['steps']:,}, the last one.\n")
     if weaknesses := card.get("weaknesses"):

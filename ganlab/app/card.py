@@ -46,15 +46,19 @@ def _training(card: Mapping[str, Any]) -> str:
     ]
     if chosen := card.get("chosen"):
         whole = f"of {chosen['of_steps']:,} steps ({chosen['of_minutes']:g} minutes)"
-        score = "" if chosen["score"] is None else f"`{chosen['metric']}` {number(chosen['score'])}"
-        why = {
-            "best": f"the best of {chosen['of_scores']} by its score, {score}",
-            "newest": f"the newest; its score: {score or 'none'}",
-            "step": f"chosen by hand; its score: {score or 'none'}",
-        }
-        lines.append(f"Released: step {card['steps']:,} {whole}, {why[chosen['as']]}")
+        lines.append(f"Released: step {card['steps']:,} {whole}, {why(chosen)}")
     lines.append(f"Samples: {plain(card.get('samples', ''))}")
     return "\n\n".join(lines)
+
+
+def why(chosen: Mapping[str, Any]) -> str:
+    """Why this snapshot was released, of all."""
+    score = "none" if chosen["score"] is None else f"`{chosen['metric']}` {number(chosen['score'])}"
+    return {
+        "best": f"the best of {chosen['of_scores']} by its score, {score}",
+        "newest": f"the newest; its score: {score}",
+        "step": f"chosen by hand; its score: {score}",
+    }[chosen["as"]]
 
 
 def _weaknesses(card: Mapping[str, Any]) -> None:

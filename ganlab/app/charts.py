@@ -125,7 +125,7 @@ def _spec(
 @lru_cache
 def _score_spec(marks: bool, bands: bool) -> dict[str, Any]:
     rows, best = alt.Chart(alt.NamedData("rows")), alt.Chart(alt.NamedData("best"))
-    x, y = _steps(), alt.Y("score:Q", title=None, scale=alt.Scale(zero=False))
+    x, y = _steps(), alt.Y("score:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(format=".4~r"))
     tooltip = [alt.Tooltip("step:Q", format=","), alt.Tooltip("score:Q", format=".3g")]
     line = rows.mark_line(strokeWidth=1.75, point=True).encode(x=x, y=y, tooltip=tooltip)
     ring = best.mark_point(size=140, strokeWidth=2).encode(x=x, y=y, tooltip=tooltip)

@@ -141,8 +141,8 @@ def ends_when_told() -> Iterator[Callable[[], None]]:
 
 
 def keep_memory() -> None:
-    """Let this process keep what it has freed. glibc hands large blocks back, and for the next such tensor every
-    page is mapped again: up to a tenth of a training step. With another C library nothing happens."""
+    """Let this process keep what it has freed. glibc hands large blocks back, and for the next such tensor each page is
+    mapped again: up to a tenth of a training step or an evaluation. With another C library nothing happens."""
     with contextlib.suppress(AttributeError, OSError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(M_MMAP_THRESHOLD, LARGEST_ON_HEAP)

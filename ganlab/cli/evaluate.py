@@ -53,8 +53,9 @@ def evaluate_command(argv: list[str], started: float) -> None:
             data_root: Folder of downloaded data sets (else $GANLAB_DATA, else ./data).
             threads: Threads of the CPU; 0: all cores.
         """
-        from ganlab.worker import ends_when_told
+        from ganlab.worker import ends_when_told, keep_memory
 
+        keep_memory()
         if out is not None and out.suffix.lower() != ".json":
             raise ConfigError(f"{out}: figures are written as .json.")
         names = [model, *against]

@@ -19,6 +19,8 @@ from ganlab.weights import GENERATOR, STATE, load_arrays, save_arrays
 pytest_plugins = ["in_browser"]  # the fixtures of the browser tests
 
 WALL_CLOCK = ("seconds", "images_per_s")
+REPO = Path(__file__).parents[1]
+REAL = Path(os.environ.get("GANLAB_DATA") or REPO.parent / "shared" / "data")  # whole data sets, where they are
 PATIENCE = 120  # seconds for what takes one on a machine that has nothing else to do
 
 

@@ -24,14 +24,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import REAL, REPO
 from PIL import Image
 
 import ganlab.data
 from ganlab.data import DATASETS, Dataset, archive, files, folder, is_on_disk, open_dataset, standard
 from ganlab.errors import DataError, NoSplit
-
-REPO = Path(__file__).parents[2]
-REAL = Path(os.environ.get("GANLAB_DATA", REPO.parent / "shared" / "data"))
 
 
 @pytest.fixture(autouse=True)

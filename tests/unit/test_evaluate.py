@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import scipy.spatial
 import scipy.special
-from conftest import write_generator
+from conftest import REAL, REPO, write_generator
 from prdc import compute_prdc
 
 from ganlab.data import open_dataset
@@ -29,8 +29,6 @@ from ganlab.evaluate.reference import open_reference
 from ganlab.evaluate.report import Report, Status, find_report, folder_of, read_report, read_status, subject
 from ganlab.render import Model, load_model
 
-REPO = Path(__file__).parents[2]
-REAL = Path(os.environ.get("GANLAB_DATA") or REPO / "data")
 NUM = 300
 ALL = [f"{name}_mnistnet_{NUM}" for name in (
     "fd", "kd", "precision", "recall", "density", "coverage", "agreement", "modes", "class_kl", "duplicates", "support"

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from conftest import REAL
 
 from ganlab.data import DATASETS, is_on_disk, open_dataset
 from ganlab.errors import WeightsError
 from ganlab.evaluate.features import FeatureNet, feature_net
 from tools.train_features import Net, whiten
-
-REAL = Path(os.environ.get("GANLAB_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
 def test_the_written_network_is_the_trained_one_with_its_norms_folded_in() -> None:

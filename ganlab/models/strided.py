@@ -23,10 +23,9 @@ class Down(nn.Conv2d):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         weight = self.weight  # once: spectral norm computes it anew each time
         if learns_by_product(x, weight, self.in_channels):
-            return _add(_Down.apply(x.bfloat16(), weight.bfloat16()), self.bias)
-        if (
-            folds(x, weight, self.in_channels) and not weight.requires_grad
-        ):  # G learns: only its pictures' gradient counts
+            return by_product(x, weight, self.bias, up=False)
+        # where D itself learns, torch's own is faster
+        if folds(x, weight, self.in_channels) and not weight.requires_grad:
             return F.conv2d(F.pixel_unshuffle(F.pad(x, (1, 1, 1, 1)), 2), F.pixel_unshuffle(weight, 2), self.bias)
         return F.conv2d(x, weight, self.bias, stride=2, padding=1)
 
@@ -40,15 +39,11 @@ class Up(nn.ConvTranspose2d):
     def forward(self, x: torch.Tensor, output_size: list[int] | None = None) -> torch.Tensor:
         weight = self.weight
         if learns_by_product(x, weight, self.out_channels):
-            return _add(_Up.apply(x.bfloat16(), weight.bfloat16()), self.bias)
+            return by_product(x, weight, self.bias, up=True)
         if folds(x, weight, self.out_channels):
             bias = None if self.bias is None else self.bias.repeat_interleave(4)
             return F.pixel_shuffle(F.conv_transpose2d(x, F.pixel_unshuffle(weight, 2), bias), 2)[..., 1:-1, 1:-1]
         return F.conv_transpose2d(x, weight, self.bias, stride=2, padding=1)
-
-
-def _add(x: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    return x if bias is None else x + bias.to(x.dtype).view(-1, 1, 1)
 
 
 # --- few channels ----------------------------------------------------------------------------------------------------
@@ -68,32 +63,29 @@ def learns_by_product(x: torch.Tensor, weight: torch.Tensor, channels: int) -> b
     return x.device.type == "cpu" and bfloat16 and channels >= MANY and weight.requires_grad
 
 
-class _Down(torch.autograd.Function):
+def by_product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, *, up: bool) -> torch.Tensor:
+    """The convolution, transposed if `up`, whose weights learn so."""
+    y = _ByProduct.apply(x.bfloat16(), weight.bfloat16(), up)
+    return y if bias is None else y + bias.to(y.dtype).view(-1, 1, 1)
+
+
+class _ByProduct(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, up: bool) -> torch.Tensor:
         ctx.save_for_backward(x, weight)
-        return F.conv2d(x, weight, stride=2, padding=1)
+        ctx.up = up
+        return (F.conv_transpose2d if up else F.conv2d)(x, weight, stride=2, padding=1)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor]:
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor, None]:
         x, weight = ctx.saved_tensors
         of_x = None
-        if ctx.needs_input_grad[0]:
+        if ctx.needs_input_grad[0] and ctx.up:
+            of_x = F.conv2d(gradient, weight, stride=2, padding=1)
+        elif ctx.needs_input_grad[0]:
             of_x = conv2d_input(x.shape, weight, gradient, stride=2, padding=1)
-        return of_x, weight_gradient(x, gradient, weight.shape[2])
-
-
-class _Up(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(x, weight)
-        return F.conv_transpose2d(x, weight, stride=2, padding=1)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor]:
-        x, weight = ctx.saved_tensors
-        of_x = F.conv2d(gradient, weight, stride=2, padding=1) if ctx.needs_input_grad[0] else None
-        return of_x, weight_gradient(gradient, x, weight.shape[2])
+        large, small = (gradient, x) if ctx.up else (x, gradient)
+        return of_x, weight_gradient(large, small, weight.shape[2]), None
 
 
 def weight_gradient(large: torch.Tensor, small: torch.Tensor, kernel: int) -> torch.Tensor:

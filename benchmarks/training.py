@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -93,35 +94,50 @@ def plain(network: nn.Module) -> nn.Module:
 def ours(config: Config, images: np.ndarray, device: torch.device) -> Iterator[None]:
     """As `python -m ganlab train` does it."""
     keep_memory()
+    yield from steps_of(Trainer(config, torch.from_numpy(images).to(device)))
+
+
+def without_detours(config: Config, images: np.ndarray, device: torch.device) -> Iterator[None]:
+    """The same on torch's own convolutions, and with memory as the C library has it."""
     trainer = Trainer(config, torch.from_numpy(images).to(device))
+    plain(trainer.G), plain(trainer.D)
+    yield from steps_of(trainer)
+
+
+def steps_of(trainer: Trainer) -> Iterator[None]:
     torch.set_flush_denormal(True)
     while True:
         trainer.train_step()
         yield
 
 
-def in_turns(loop: Callable[..., Iterator[None]], config: Config, device: torch.device) -> Callable[[float], float]:
-    """Start the loop in a process; returns what lets it work for so many seconds, and gives its images a second. After
-    0 seconds it ends."""
+@contextmanager
+def in_turns(
+    loop: Callable[..., Iterator[None]], config: Config, device: torch.device
+) -> Iterator[Callable[[float], float]]:
+    """The loop in a process of its own: what lets it work for so many seconds, and gives its images a second."""
     spawn = multiprocessing.get_context("spawn")
     mine, other = spawn.Pipe()
     process = spawn.Process(target=_obey, args=(other, loop, config, device))
     process.start()
+    other.close()  # so that a process that failed is noticed here
 
     def turn(seconds: float) -> float:
         mine.send(seconds)
-        if seconds:
-            return mine.recv()
-        process.join()
-        return 0.0
+        return mine.recv()
 
-    return turn
+    try:
+        yield turn
+    finally:
+        mine.close()
+        process.join()
 
 
 def _obey(other: Connection, loop: Callable[..., Iterator[None]], config: Config, device: torch.device) -> None:
     steps = loop(config, pictures(config), device)
-    while seconds := other.recv():
-        other.send(images_per_s(steps, config.batch_size, seconds, device))
+    with suppress(EOFError):
+        while True:
+            other.send(images_per_s(steps, config.batch_size, other.recv(), device))
 
 
 def images_per_s(loop: Iterator[None], batch_size: int, seconds: float, device: torch.device) -> float:
@@ -141,27 +157,34 @@ def pictures(config: Config) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
 
 
-def compare(name: str, rounds: int, seconds: float, device: torch.device, compiled: bool) -> None:
-    """Rows of one preset, at batch 128."""
-    config = preset(name).replace(batch_size=128)
-    loops: dict[str, tuple[Callable[..., Iterator[None]], Config]] = {
-        "textbook": (textbook, config),
-        "ganlab": (ours, config),
-        "ganlab, float32": (ours, config.replace(precision="float32")),
-    }
+def config_of(name: str) -> Config:
+    """Of the preset, with names for the classes that its data would bring."""
+    config = preset(name)
+    return config.replace(classes=[str(i) for i in range(10)]) if config.conditioning != "none" else config
+
+
+def compare(name: str, rounds: int, seconds: float, device: torch.device, compiled: bool, detours: bool) -> None:
+    """Rows of one preset, at batch 128; ratios to the first."""
+    config = config_of(name).replace(batch_size=128)
+    loops: dict[str, tuple[Callable[..., Iterator[None]], Config]] = {"ganlab": (ours, config)}
+    if detours:
+        loops = {"without the detours": (without_detours, config), **loops}
+    else:
+        loops = {"textbook": (textbook, config), **loops}
+        loops["ganlab, float32"] = ours, config.replace(precision="float32")
     if compiled:
         loops["ganlab, compiled"] = ours, config.replace(compile=True)
-    turns = {key: in_turns(loop, of, device) for key, (loop, of) in loops.items()}
     speeds: dict[str, list[float]] = {key: [] for key in loops}
-    for turn in turns.values():
-        turn(2.0)  # warm-up
-    for _ in range(rounds):
-        for key, turn in turns.items():
-            speeds[key].append(turn(seconds))
-    for turn in turns.values():
-        turn(0.0)
+    with ExitStack() as stack:
+        turns = {key: stack.enter_context(in_turns(loop, of, device)) for key, (loop, of) in loops.items()}
+        for turn in turns.values():
+            turn(2.0)  # warm-up
+        for _ in range(rounds):
+            for key, turn in turns.items():
+                speeds[key].append(turn(seconds))
+    first = speeds[next(iter(speeds))]
     for key, values in speeds.items():
-        ratio = statistics.median(a / b for a, b in zip(values, speeds["textbook"], strict=True))
+        ratio = statistics.median(a / b for a, b in zip(values, first, strict=True))
         print(f"| `{name}` | {key} | {statistics.median(values):,.0f} | {ratio:.2f}x |", flush=True)
 
 
@@ -185,8 +208,7 @@ def saving(name: str, device: torch.device) -> None:
 def scoring(name: str, device: torch.device) -> None:
     """What a score costs at the preset's own batch and interval. The fastest of a few; on one thread by the processor's
     time, which others on the machine do not change."""
-    config = preset(name)
-    config = config.replace(classes=[str(i) for i in range(10)]) if config.conditioning != "none" else config
+    config = config_of(name)
     images = pictures(config)
     scorer = scorer_of(config, images, DATASETS[config.data].classes, torch.get_num_threads())
     if scorer is None:
@@ -216,8 +238,7 @@ def seconds_of(act: Callable[[], None], times: int, clock: Callable[[], float] =
 def flops(name: str, device: torch.device) -> None:
     """Arithmetic achieved: matrix products and convolutions of a step, by torch's own counter, beside what one large
     matrix product of the same type achieves on this machine, which no step can do much better than."""
-    config = preset(name).replace(batch_size=128)
-    config = config.replace(classes=[str(i) for i in range(10)]) if config.conditioning != "none" else config
+    config = config_of(name).replace(batch_size=128)
     trainer = Trainer(config, torch.from_numpy(pictures(config)).to(device))
     draws = trainer._draw()
     with FlopCounterMode(display=False) as counter:
@@ -246,6 +267,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="of each loop in each round")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--compile", action="store_true", help="also with torch.compile")
+    parser.add_argument("--detours", action="store_true", help="against ganlab without its detours, instead")
     parser.add_argument("--scores", action="store_true", help="what scoring costs, instead")
     parser.add_argument("--flops", nargs="*", default=[], help="presets whose arithmetic to measure instead")
     arguments = parser.parse_args()
@@ -266,7 +288,9 @@ def main() -> None:
         return
     print("| preset | loop | images/s | ratio |\n|---|---|---|---|")
     for name in arguments.presets:
-        compare(name, arguments.rounds, arguments.seconds, device, arguments.compile)
+        compare(name, arguments.rounds, arguments.seconds, device, arguments.compile, arguments.detours)
+    if arguments.detours:
+        return
     print("\n| preset | a save | as long as | of the training | on disk |\n|---|---|---|---|---|")
     for name in arguments.presets:
         saving(name, device)
